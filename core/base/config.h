@@ -1,0 +1,23 @@
+/* Settings: flags win over the environment, which wins over the file named by ORDERLOG_CONFIG (lines KEY=value).
+ * A setting KEY may also be given as KEY_FILE, a path whose content (less one trailing newline) is the value. */
+#ifndef ORDERLOG_BASE_CONFIG_H
+#define ORDERLOG_BASE_CONFIG_H
+
+#include "core/base/err.h"
+
+/* Flags: call before config_get for each `--flag value` that maps to a setting. Copies both. Main thread only. */
+void config_override(const char *key, const char *value);
+/* Loads ORDERLOG_CONFIG if set. Main thread, once. */
+CHECK_RESULT bool config_load(struct err *err);
+/* The value, or `fallback` (may be NULL). Owned by the configuration, lives until exit. Errors of a KEY_FILE that
+ * cannot be read are reported by config_require only; config_get then answers the fallback. */
+const char *config_get(const char *key, const char *fallback);
+CHECK_RESULT bool config_require(const char *key, const char **ret, struct err *err);
+/* An integer in [low, high]; the fallback when unset. */
+CHECK_RESULT bool config_int(const char *key, int64_t fallback, int64_t low, int64_t high, int64_t *ret,
+                             struct err *err);
+/* A secret of at least `min_len` bytes from KEY, and KEY_PREVIOUS when set. */
+struct secret_pair;
+CHECK_RESULT bool config_secret(const char *key, size_t min_len, struct secret_pair *ret, struct err *err);
+
+#endif
