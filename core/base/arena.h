@@ -31,8 +31,14 @@ static inline void *arena_alloc(struct arena *arena, size_t size) {
     return memset(ptr, 0, rounded);
 }
 
+/* A product that does not fit asks for more than there can be, and so aborts. */
+static inline size_t arena_array_size(size_t each, size_t count) {
+    size_t size;
+    return __builtin_mul_overflow(each, count, &size) ? SIZE_MAX : size;
+}
+
 #define arena_new(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
-#define arena_array(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
+#define arena_array(arena, type, count) ((type *)arena_alloc((arena), arena_array_size(sizeof(type), (size_t)(count))))
 
 static inline struct str arena_dup(struct arena *arena, struct str s) {
     if (!s.ptr)
