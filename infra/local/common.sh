@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# What every script here needs. Sourced; the caller has set -euo pipefail.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+tools=$root/infra/local
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "${0##*/}: $*"
+    exit 1
+}
+
+# A URL's path or query value. Byte by byte, so that any path can be named.
+urlencode() {
+    local LC_ALL=C text=$1 out='' c i hex
+    for ((i = 0; i < ${#text}; i++)); do
+        c=${text:i:1}
+        case $c in
+        [a-zA-Z0-9._~/-]) out+=$c ;;
+        *)
+            printf -v hex '%02X' "'$c"
+            out+=%${hex: -2}
+            ;;
+        esac
+    done
+    printf '%s' "$out"
+}
+
+byte_length() {
+    local LC_ALL=C
+    echo "${#1}"
+}
+
+port_taken() {
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Below the ports that the kernel hands to outgoing connections, so that it stays free while a server restarts.
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 12000)) && port_taken "$port"; do :; done
+    echo "$port"
+}
+
+# A var/ that another user made cannot be used: say so before anything else fails over it.
+need_var() {
+    mkdir -p "$root/var/logs" 2>/dev/null && [ -w "$root/var/logs" ] ||
+        die "cannot write to $root/var as $(id -un); was it made by another user?"
+}
+
+# build TESTING TARGET...: configures where it has to, then builds. One build at a time in a checkout. Tests are left out
+# unless they were asked for, so that running the stack does not need what only the tests need.
+build() {
+    local testing=$1 cache=$root/build/CMakeCache.txt log=$root/var/logs/configure.log
+    shift
+    need_var
+    (
+        cd "$root"
+        flock 9
+        if [ ! -e build/build.ninja ] || { [ "$testing" = ON ] && ! grep -q '^BUILD_TESTING:BOOL=ON' "$cache"; }; then
+            cmake --preset dev -DBUILD_TESTING="$testing" >"$log" 2>&1 || {
+                cat "$log" >&2
+                exit 1
+            }
+        fi
+        cmake --build --preset dev "$@"
+    ) 9>"$root/var/build.lock" >&2 || die "the build failed"
+}
+
+# The binary to run: ORDERLOG_BIN (a sanitizer build under test) or the dev build, made now if need be.
+need_binary() {
+    if [ -z "${ORDERLOG_BIN:-}" ]; then
+        "$tools/install"
+        build OFF --target orderlog
+        ORDERLOG_BIN=$root/build/orderlog
+    fi
+    [ -x "$ORDERLOG_BIN" ] || die "$ORDERLOG_BIN is not there"
+    export ORDERLOG_BIN
+}

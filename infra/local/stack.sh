@@ -1,0 +1,275 @@
+# shellcheck shell=bash
+# The stack on one machine: where its parts live, how each starts and stops. Sourced.
+#
+#   DIR/env          what a shell or a test needs to talk to the stack (mode 0600)
+#   DIR/data/        log.db, provider.db, PostgreSQL's and Redis's folders
+#   DIR/secrets/     made once, never shown
+#   DIR/run/         NAME.pid: the serving process; NAME.supervisor: who restarts it; NAME.lock: held while either lives
+#   DIR/logs/        NAME.log
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# In the order of their start; they stop in the opposite one.
+services=(postgres redis provider up)
+
+# What we make is ours alone; PostgreSQL's user, where it is another, may pass through to its folders.
+stack_at() {
+    umask 077
+    [ -d "$1" ] || { mkdir -p "$(dirname "$1")" && mkdir -m 0711 "$1"; } || die "cannot make $1"
+    dir=$(cd "$1" && pwd -P)
+    data=$dir/data pg_home=$dir/data/postgres run=$dir/run logs=$dir/logs secrets=$dir/secrets
+    [ -w "$dir" ] || die "cannot write to $dir as $(id -un); was it made by another user?"
+    # A name for what cannot live in DIR itself.
+    key=orderlog-$(printf '%s' "$dir" | sha256sum | cut -c1-12)
+    pg_outside=/var/lib/$key sockets_outside=/tmp/$key
+}
+
+# PostgreSQL refuses to run as root, so root runs it as the package's user. Where that user cannot reach DIR, its data are
+# elsewhere while it runs. A socket's path may have 107 bytes.
+choose_places() {
+    as_user=()
+    [ "$(id -u)" != 0 ] || as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --)
+    pg_data=$pg_home pg_socket=$run/postgres redis_socket=$run/redis.sock
+    if ! as_postgres test -x "$dir" 2>/dev/null; then
+        pg_data=$pg_outside/data pg_socket=$pg_outside/socket
+    fi
+    [ "$(byte_length "$pg_socket/.s.PGSQL.5432")" -le 107 ] || pg_socket=$sockets_outside/postgres
+    [ "$(byte_length "$redis_socket")" -le 107 ] || redis_socket=$sockets_outside/redis.sock
+}
+
+as_postgres() {
+    (cd / && exec "${as_user[@]}" "$@")
+}
+
+make_folders() {
+    mkdir -p "$data/redis" "$run" "$logs" "$secrets"
+    chmod 0711 "$data" "$run"
+    [[ $pg_socket$redis_socket != *"$sockets_outside"* ]] || make_shared_folder "$sockets_outside"
+}
+
+# In a place where others may have made one of the same name.
+make_shared_folder() {
+    mkdir -m 0711 "$1" 2>/dev/null || { [ -O "$1" ] && [ ! -L "$1" ]; } || die "$1 belongs to somebody else"
+}
+
+# A folder that only PostgreSQL's user may enter.
+make_pg_folder() {
+    mkdir -p "$1"
+    [ "$(id -u)" != 0 ] || chown postgres: "$1"
+}
+
+secret() {
+    [ ! -s "$secrets/$1" ] || return 0
+    od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' >"$secrets/$1.new"
+    mv "$secrets/$1.new" "$secrets/$1"
+}
+
+write_env() {
+    local port=$1 provider_port name
+    for name in session id personal provider operator; do
+        secret "$name"
+    done
+    printf 'local:%s\n' "$(<"$secrets/operator")" >"$secrets/operators"
+    provider_port=$(cat "$data/provider.port" 2>/dev/null || true)
+    if [ -z "$provider_port" ] || port_taken "$provider_port"; then
+        provider_port=$(free_port)
+        echo "$provider_port" >"$data/provider.port"
+    fi
+    {
+        export_line ORDERLOG_API "http://127.0.0.1:$port"
+        export_line ORDERLOG_LISTEN "127.0.0.1:$port"
+        export_line ORDERLOG_LOG "sqlite://$(urlencode "$data")/log.db"
+        export_line DATABASE_URL "postgresql:///orderlog?host=$(urlencode "$pg_socket")&user=orderlog"
+        export_line REDIS_URL "unix://$(urlencode "$redis_socket")"
+        export_line ORDERLOG_OPERATOR_TOKEN "$(<"$secrets/operator")"
+        export_line ORDERLOG_OPERATOR_TOKENS_FILE "$secrets/operators"
+        export_line ORDERLOG_SESSION_SECRET_FILE "$secrets/session"
+        export_line ORDERLOG_ID_SECRET_FILE "$secrets/id"
+        export_line ORDERLOG_PERSONAL_SECRET_FILE "$secrets/personal"
+        export_line ORDERLOG_PROVIDER "http://127.0.0.1:$provider_port"
+        export_line ORDERLOG_PROVIDER_SECRET_FILE "$secrets/provider"
+        export_line ORDERLOG_CURRENCY USD
+        export_line ORDERLOG_LOCATIONS main:0
+    } >"$dir/env.new"
+    mv "$dir/env.new" "$dir/env"
+}
+
+export_line() {
+    printf "export %s='%s'\n" "$1" "${2//\'/\'\\\'\'}"
+}
+
+# --- services -------------------------------------------------------------------------------------------------------
+
+service_runs() {
+    [ -e "$run/$1.lock" ] && ! flock -n "$run/$1.lock" true
+}
+
+service_pid() {
+    cat "$run/$1.pid" 2>/dev/null
+}
+
+# A supervisor's pid, if that process still is one of ours: it may have been killed, and its number be another's by now.
+supervisor_pid() {
+    local pid
+    pid=$(cat "$run/$1.supervisor" 2>/dev/null) && grep -qzxF -- "$run" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
+}
+
+service_start() {
+    local name=$1
+    shift
+    (cd / && exec setsid "$tools/supervise" "$run" "$name" "$@") </dev/null >>"$logs/$name.log" 2>&1 9>&- &
+}
+
+signal_to() {
+    [ -z "$2" ] || kill -s "$1" "$2" 2>/dev/null || true
+}
+
+# Asks once, kills after 30 s. Where the supervisor is gone, the process itself is asked.
+service_stop() {
+    local name=$1 tenths
+    for ((tenths = 0; tenths < 400; tenths++)); do
+        service_runs "$name" || break
+        case $tenths in
+        0) signal_to TERM "$(supervisor_pid "$name" || service_pid "$name")" ;;
+        300)
+            say "$name does not stop; killing it"
+            signal_to KILL "$(service_pid "$name")"
+            ;;
+        esac
+        sleep 0.1
+    done
+    ! service_runs "$name" || die "$name could not be stopped; see $logs/$name.log"
+    rm -f "$run/$name.pid" "$run/$name.supervisor"
+}
+
+# service_await NAME SECONDS COMMAND...: until COMMAND succeeds.
+service_await() {
+    local name=$1 deadline=$((SECONDS + $2))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if [ "$SECONDS" -ge "$deadline" ]; then
+            say "--- the end of $logs/$name.log"
+            tail -n 20 "$logs/$name.log" >&2
+            die "$name is not ready after all this time; its log's end is above"
+        fi
+        sleep 0.1
+    done
+}
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+pg_tool() {
+    local bin
+    bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+    echo "$bin/$1"
+}
+
+# Where PostgreSQL cannot reach DIR, its data move out for the time that it runs and home again when it has stopped. Each
+# move ends in a rename, so that a folder of the final name is whole.
+move_folder() {
+    rm -rf "$2.moving"
+    mv "$1" "$2.moving"
+    mv "$2.moving" "$2"
+}
+
+pg_bring_out() {
+    make_shared_folder "$pg_outside"
+    [ -e "$pg_data" ] || [ ! -e "$pg_home" ] || move_folder "$pg_home" "$pg_data"
+}
+
+pg_bring_home() {
+    if [ -e "$pg_outside/data" ]; then
+        rm -rf "$pg_home"
+        move_folder "$pg_outside/data" "$pg_home"
+    fi
+    rm -rf "$pg_outside"
+}
+
+# postgres_start [SETTING...]
+postgres_start() {
+    local setting settings=() socket=\"$pg_socket\"
+    for setting in listen_addresses= unix_socket_directories="$socket" fsync=on synchronous_commit=on wal_level=minimal \
+        max_wal_senders=0 shared_buffers=64MB max_connections=60 autovacuum=on "$@"; do
+        settings+=(-c "$setting")
+    done
+    if [ "$pg_data" = "$pg_home" ]; then pg_bring_home; else pg_bring_out; fi
+    make_pg_folder "$pg_socket"
+    [ -e "$pg_data" ] || postgres_create
+    service_start postgres "${as_user[@]}" "$(pg_tool postgres)" -D "$pg_data" "${settings[@]}"
+    service_await postgres 60 pg_isready -q -h "$pg_socket" -U postgres -d postgres
+}
+
+# Beside its final place first, so that a cluster that is there is whole.
+postgres_create() {
+    rm -rf "$pg_data.new"
+    make_pg_folder "$pg_data.new"
+    as_postgres "$(pg_tool initdb)" -D "$pg_data.new" -U postgres -A trust --encoding=UTF8 --locale=C.UTF-8 \
+        >"$logs/initdb.log" 2>&1 || {
+        cat "$logs/initdb.log" >&2
+        die "initdb failed"
+    }
+    mv "$pg_data.new" "$pg_data"
+}
+
+# The role owns its database and may make the analysts' role; it is no superuser.
+database_create() {
+    psql -XAtq -v ON_ERROR_STOP=1 -h "$pg_socket" -U postgres -d postgres <<'SQL' >/dev/null
+SELECT 'CREATE ROLE orderlog LOGIN CREATEROLE' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'orderlog') \gexec
+SELECT 'CREATE DATABASE orderlog OWNER orderlog'
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'orderlog') \gexec
+SQL
+}
+
+# --- the others -----------------------------------------------------------------------------------------------------
+
+# Redis keeps nothing on disk: its views carry their position, and are folded from the log again.
+redis_start() {
+    service_start redis redis-server --port 0 --unixsocket "$redis_socket" --unixsocketperm 700 --dir "$data/redis" \
+        --save '' --appendonly no --maxmemory-policy noeviction --daemonize no
+    service_await redis 30 redis-cli -s "$redis_socket" ping
+}
+
+provider_start() {
+    local address=${ORDERLOG_PROVIDER#http://}
+    service_start provider "$ORDERLOG_BIN" provider --listen "$address" --db "$data/provider.db"
+    service_await provider 30 port_taken "${address##*:}"
+}
+
+up_start() {
+    service_start up "$ORDERLOG_BIN" up
+    service_await up 60 curl -fsS -o /dev/null "$ORDERLOG_API/readyz"
+}
+
+# --- all of it ------------------------------------------------------------------------------------------------------
+
+stack_runs() {
+    local name
+    for name in "${services[@]}"; do
+        ! service_runs "$name" || return 0
+    done
+    return 1
+}
+
+stack_start() {
+    say "Starting PostgreSQL, Redis, the payment sandbox and orderlog in $dir"
+    choose_places
+    make_folders
+    write_env "$1"
+    # shellcheck source=/dev/null
+    . "$dir/env"
+    postgres_start
+    database_create
+    redis_start
+    provider_start
+    up_start
+}
+
+# Leaves nothing outside DIR.
+stack_stop() {
+    local i
+    for ((i = ${#services[@]} - 1; i >= 0; i--)); do
+        service_stop "${services[i]}"
+    done
+    pg_bring_home
+    rm -rf "$sockets_outside"
+}
