@@ -1,0 +1,47 @@
+/* Reading the views: what the API serves. Redis holds them hot (section 7 of the design); values are the Avro bytes
+ * of view/… and state/cart.
+ *
+ * A `struct views` belongs to one thread. Calls block on Redis for at most a second. What is returned lives in the
+ * caller's arena. */
+#ifndef ORDERLOG_PROJECTIONS_VIEWS_H
+#define ORDERLOG_PROJECTIONS_VIEWS_H
+
+#include "core/base/arena.h"
+#include "core/base/err.h"
+#include "gen/types.h"
+
+struct views;
+
+/* Does not connect yet: a store that is away gives ERR_STORE_UNAVAILABLE on each call and is tried again. `partitions`
+ * is that of the topics (all views' topics have the same). */
+CHECK_RESULT bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
+                             struct err *err);
+void views_close(struct views *views);
+CHECK_RESULT bool views_ping(struct views *views, struct err *err);
+
+/* *ret is NULL when there is none. */
+CHECK_RESULT bool views_order(struct views *views, struct str order_id, struct arena *arena,
+                              struct view_order_row **ret, struct err *err);
+CHECK_RESULT bool views_product(struct views *views, struct str sku, struct arena *arena,
+                                struct view_product_row **ret, struct err *err);
+/* One round trip for many; ret[i] is NULL where there is none. */
+CHECK_RESULT bool views_products(struct views *views, const struct str *skus, size_t count, struct arena *arena,
+                                 struct view_product_row **ret, struct err *err);
+/* The cart as its records made it (fold of cart.events and checkout.events). */
+struct state_cart;
+CHECK_RESULT bool views_cart(struct views *views, struct str cart_id, struct arena *arena, struct state_cart **ret,
+                             struct err *err);
+
+/* Pages, from PostgreSQL. `after` is the last key of the page before (ptr NULL: from the start). Ordered: products by
+ * sku; orders newest first, `after` being an order_id. *ret_next has ptr NULL on the last page. */
+CHECK_RESULT bool views_product_page(struct views *views, struct str after, int32_t limit, struct arena *arena,
+                                     struct view_product_row ***ret, size_t *ret_count, struct str *ret_next,
+                                     struct err *err);
+CHECK_RESULT bool views_order_page(struct views *views, struct str shopper_id, struct str after, int32_t limit,
+                                   struct arena *arena, struct view_order_row ***ret, size_t *ret_count,
+                                   struct str *ret_next, struct err *err);
+
+/* The events of an order, oldest first, from PostgreSQL: a JSON array as GET /v1/orders/{id}/events answers it. */
+CHECK_RESULT bool views_order_events_json(struct views *views, struct str order_id, struct buf *ret, struct err *err);
+
+#endif
