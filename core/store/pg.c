@@ -1,0 +1,334 @@
+#include "core/store/pg.h"
+
+#include <endian.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+
+enum { PG_STATEMENTS_MAX = 256 };
+
+/* PostgreSQL counts microseconds from 2000-01-01. */
+#define PG_EPOCH_US INT64_C(946684800000000)
+
+struct pg {
+    PGconn *conn;
+    char *settings;
+    const char *statements[PG_STATEMENTS_MAX]; /* prepared on this connection, by address */
+    int statement_count;
+};
+
+struct pg_result; /* a PGresult by another name, so that libpq stays in this file */
+
+static PGresult *raw(const struct pg_result *result) {
+    return (PGresult *)(uintptr_t)result;
+}
+
+static bool fail_connection(PGconn *conn, struct err *err) {
+    return err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: %s", PQerrorMessage(conn));
+}
+
+static bool fail_result(struct pg *pg, PGresult *result, struct err *err) {
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    /* 08 connection, 57P0x shutting down, 53 out of resources (disk, connections), 25P03/25006 fenced or read-only,
+     * 40001/40P01 serialization and deadlock: an infrastructure fault, to be tried again */
+    bool away = PQstatus(pg->conn) != CONNECTION_OK || !state || !strncmp(state, "08", 2) ||
+                !strncmp(state, "57P", 3) || !strncmp(state, "53", 2) || !strncmp(state, "58", 2) ||
+                !strcmp(state, "25P03") || !strcmp(state, "25006") || !strncmp(state, "40", 2);
+    err_set(err, away ? ERR_STORE_UNAVAILABLE : ERR_INTERNAL, "PostgreSQL: %s (SQLSTATE %s)",
+            message ? message : PQerrorMessage(pg->conn), state ? state : "none");
+    PQclear(result);
+    return false;
+}
+
+static bool settle(struct pg *pg, struct err *err) {
+    pg->statement_count = 0;
+    if (PQstatus(pg->conn) != CONNECTION_OK)
+        return fail_connection(pg->conn, err);
+    return !pg->settings || pg_script(pg, pg->settings, err);
+}
+
+/* NOTICEs ("relation exists, skipping") are not worth a line in our log. */
+static void ignore_notice(void *user, const PGresult *result) {
+    (void)user;
+    (void)result;
+}
+
+bool pg_open(const char *url, const char *settings, struct pg **ret, struct err *err) {
+    const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", NULL};
+    const char *values[] = {url, "5", "orderlog", NULL};
+    struct pg *pg = mem_zalloc(sizeof(*pg));
+    pg->conn = PQconnectdbParams(keywords, values, 1);
+    if (!pg->conn) {
+        free(pg);
+        return err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: no memory for a connection");
+    }
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    pg->settings = settings ? mem_strdup(str_from(settings)) : NULL;
+    if (!settle(pg, err)) {
+        pg_close(pg);
+        return false;
+    }
+    *ret = pg;
+    return true;
+}
+
+void pg_close(struct pg *pg) {
+    if (!pg)
+        return;
+    PQfinish(pg->conn);
+    free(pg->settings);
+    free(pg);
+}
+
+bool pg_reset(struct pg *pg, struct err *err) {
+    PQreset(pg->conn);
+    return settle(pg, err);
+}
+
+bool pg_connected(const struct pg *pg) {
+    return PQstatus(pg->conn) == CONNECTION_OK;
+}
+
+/* ---- parameters ---- */
+
+void pg_params_free(struct pg_params *params) {
+    for (int i = 0; i < params->count; i++)
+        buf_free(&params->arrays[i]);
+    params->count = 0;
+}
+
+static int add(struct pg_params *params, uint32_t type, const char *value, size_t len) {
+    if (params->count == PG_PARAMS_MAX)
+        abort(); /* a statement written in this program, with more parameters than PG_PARAMS_MAX */
+    int i = params->count++;
+    params->types[i] = type;
+    params->values[i] = value;
+    params->lengths[i] = (int)len;
+    params->arrays[i] = (struct buf){0};
+    return i;
+}
+
+void pg_add_text(struct pg_params *params, struct str value) {
+    add(params, PG_TEXT, value.ptr, value.len);
+}
+
+void pg_add_bytes(struct pg_params *params, struct str value) {
+    add(params, PG_BYTES, value.ptr, value.len);
+}
+
+static void add_number(struct pg_params *params, uint32_t type, int64_t value) {
+    int i = add(params, type, NULL, sizeof(int64_t));
+    params->numbers[i] = (int64_t)htobe64((uint64_t)value);
+    params->values[i] = (const char *)&params->numbers[i];
+}
+
+void pg_add_i64(struct pg_params *params, int64_t value) {
+    add_number(params, PG_I64, value);
+}
+
+void pg_add_time(struct pg_params *params, int64_t time_us) {
+    add_number(params, PG_TIME, time_us - PG_EPOCH_US);
+}
+
+void pg_add_bool(struct pg_params *params, bool value) {
+    add(params, PG_BOOL, value ? "\1" : "\0", 1);
+}
+
+/* The header of a one-dimensional array (src/backend/utils/adt/arrayfuncs.c, array_recv): dimensions, a flag for
+ * nulls, the element's type, then length and lower bound. */
+struct array_header {
+    uint32_t dimensions;
+    uint32_t has_nulls;
+    uint32_t type;
+    uint32_t count;
+    uint32_t lower_bound;
+};
+
+static uint32_t array_type_of(enum pg_type type) {
+    switch (type) {
+    case PG_BOOL:
+        return 1000;
+    case PG_BYTES:
+        return 1001;
+    case PG_I64:
+        return 1016;
+    case PG_TEXT:
+        return 1009;
+    case PG_TIME:
+        return 1185;
+    }
+    abort();
+}
+
+void pg_add_array(struct pg_params *params, enum pg_type type) {
+    int i = add(params, array_type_of(type), NULL, 0);
+    struct array_header header = {htobe32(1), htobe32(1), htobe32(type), 0, htobe32(1)};
+    buf_add(&params->arrays[i], &header, sizeof(header));
+    params->numbers[i] = 0;
+}
+
+static void array_add(struct pg_params *params, int index, const void *bytes, size_t len) {
+    uint32_t size = htobe32((uint32_t)len);
+    struct buf *array = &params->arrays[index];
+    buf_add(array, &size, sizeof(size));
+    buf_add(array, bytes, len);
+    params->numbers[index]++;
+}
+
+void pg_array_null(struct pg_params *params, int index) {
+    uint32_t size = htobe32(UINT32_MAX);
+    buf_add(&params->arrays[index], &size, sizeof(size));
+    params->numbers[index]++;
+}
+
+void pg_array_str(struct pg_params *params, int index, struct str value) {
+    if (value.ptr)
+        array_add(params, index, value.ptr, value.len);
+    else
+        pg_array_null(params, index);
+}
+
+void pg_array_i64(struct pg_params *params, int index, int64_t value) {
+    if (params->types[index] == 1000) {
+        array_add(params, index, value ? "\1" : "\0", 1);
+        return;
+    }
+    int64_t shifted = params->types[index] == 1185 ? value - PG_EPOCH_US : value;
+    uint64_t raw_value = htobe64((uint64_t)shifted);
+    array_add(params, index, &raw_value, sizeof(raw_value));
+}
+
+static void finish_arrays(struct pg_params *params) {
+    for (int i = 0; i < params->count; i++) {
+        if (!params->arrays[i].len)
+            continue;
+        struct array_header *header = (struct array_header *)(void *)params->arrays[i].ptr;
+        header->count = htobe32((uint32_t)params->numbers[i]);
+        params->values[i] = params->arrays[i].ptr;
+        params->lengths[i] = (int)params->arrays[i].len;
+    }
+}
+
+/* ---- statements ---- */
+
+static bool prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24], struct err *err) {
+    int i = 0;
+    while (i < pg->statement_count && pg->statements[i] != sql)
+        i++;
+    snprintf(name, 24, "s%d", i);
+    if (i < pg->statement_count)
+        return true;
+    if (i == PG_STATEMENTS_MAX)
+        return err_set(err, ERR_INTERNAL, "PostgreSQL: more than %d statements on a connection", PG_STATEMENTS_MAX);
+    PGresult *result = PQprepare(pg->conn, name, sql, params ? params->count : 0, params ? params->types : NULL);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        return fail_result(pg, result, err);
+    PQclear(result);
+    pg->statements[pg->statement_count++] = sql;
+    return true;
+}
+
+bool pg_exec(struct pg *pg, const char *sql, struct pg_params *params, struct pg_result **ret, struct err *err) {
+    static const int binary[PG_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                              1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    char name[24];
+    if (!prepare(pg, sql, params, name, err))
+        return false;
+    if (params)
+        finish_arrays(params);
+    PGresult *result = PQexecPrepared(pg->conn, name, params ? params->count : 0, params ? params->values : NULL,
+                                      params ? params->lengths : NULL, params ? binary : NULL, 1);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        return fail_result(pg, result, err);
+    if (ret)
+        *ret = (struct pg_result *)result;
+    else
+        PQclear(result);
+    return true;
+}
+
+bool pg_script(struct pg *pg, const char *sql, struct err *err) {
+    PGresult *result = PQexec(pg->conn, sql);
+    ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
+        return fail_result(pg, result, err);
+    PQclear(result);
+    return true;
+}
+
+bool pg_begin(struct pg *pg, struct err *err) {
+    return pg_script(pg, "BEGIN", err);
+}
+
+bool pg_commit(struct pg *pg, struct err *err) {
+    PGresult *result = PQexec(pg->conn, "COMMIT");
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        return fail_result(pg, result, err);
+    /* COMMIT of a failed transaction answers ROLLBACK, without an error. */
+    bool committed = !strcmp(PQcmdStatus(result), "COMMIT");
+    PQclear(result);
+    return committed || err_set(err, ERR_INTERNAL, "PostgreSQL: the transaction had failed and was rolled back");
+}
+
+void pg_rollback(struct pg *pg) {
+    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
+        PQclear(PQexec(pg->conn, "ROLLBACK"));
+}
+
+/* ---- results ---- */
+
+void pg_result_free(struct pg_result *result) {
+    PQclear(raw(result));
+}
+
+void pg_result_clear(struct pg_result **result) {
+    pg_result_free(*result);
+    *result = NULL;
+}
+
+int pg_rows(const struct pg_result *result) {
+    return PQntuples(raw(result));
+}
+
+int64_t pg_affected(const struct pg_result *result) {
+    return strtoll(PQcmdTuples(raw(result)), NULL, 10);
+}
+
+bool pg_is_null(const struct pg_result *result, int row, int column) {
+    return PQgetisnull(raw(result), row, column);
+}
+
+int64_t pg_get_i64(const struct pg_result *result, int row, int column) {
+    const char *value = PQgetvalue(raw(result), row, column);
+    uint64_t wide;
+    uint32_t word;
+    uint16_t half;
+    switch (PQgetlength(raw(result), row, column)) {
+    case 8:
+        memcpy(&wide, value, 8);
+        return (int64_t)be64toh(wide);
+    case 4:
+        memcpy(&word, value, 4);
+        return (int32_t)be32toh(word);
+    case 2:
+        memcpy(&half, value, 2);
+        return (int16_t)be16toh(half);
+    default:
+        return 0;
+    }
+}
+
+bool pg_get_bool(const struct pg_result *result, int row, int column) {
+    return PQgetlength(raw(result), row, column) == 1 && *PQgetvalue(raw(result), row, column) != 0;
+}
+
+struct str pg_get_str(const struct pg_result *result, int row, int column) {
+    if (PQgetisnull(raw(result), row, column))
+        return STR_NULL;
+    return (struct str){PQgetvalue(raw(result), row, column), (size_t)PQgetlength(raw(result), row, column)};
+}
+
+int64_t pg_get_time(const struct pg_result *result, int row, int column) {
+    return pg_get_i64(result, row, column) + PG_EPOCH_US;
+}
