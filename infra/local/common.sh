@@ -51,22 +51,24 @@ need_var() {
         die "cannot write to $root/var as $(id -un); was it made by another user?"
 }
 
-# build TESTING TARGET...: configures where it has to, then builds. One build at a time in a checkout. Tests are left out
-# unless they were asked for, so that running the stack does not need what only the tests need.
+# build PRESET TESTING [OPTION...]: configures where it has to, then builds. One build at a time in a checkout. Running the
+# stack leaves the tests out, because they need packages that it does not; a build that has them keeps them.
 build() {
-    local testing=$1 cache=$root/build/CMakeCache.txt log=$root/var/logs/configure.log
-    shift
+    local preset=$1 testing=$2 folder=$root/build-$1 log=$root/var/logs/configure-$1.log
+    shift 2
+    [ "$preset" != dev ] || folder=$root/build
     need_var
     (
         cd "$root"
         flock 9
-        if [ ! -e build/build.ninja ] || { [ "$testing" = ON ] && ! grep -q '^BUILD_TESTING:BOOL=ON' "$cache"; }; then
-            cmake --preset dev -DBUILD_TESTING="$testing" >"$log" 2>&1 || {
+        if [ ! -e "$folder/build.ninja" ] ||
+            { [ "$testing" = ON ] && ! grep -q '^BUILD_TESTING:BOOL=ON' "$folder/CMakeCache.txt"; }; then
+            cmake --preset "$preset" -DBUILD_TESTING="$testing" >"$log" 2>&1 || {
                 cat "$log" >&2
                 exit 1
             }
         fi
-        cmake --build --preset dev "$@"
+        cmake --build --preset "$preset" "$@" 9>&-
     ) 9>"$root/var/build.lock" >&2 || die "the build failed"
 }
 
@@ -74,7 +76,7 @@ build() {
 need_binary() {
     if [ -z "${ORDERLOG_BIN:-}" ]; then
         "$tools/install"
-        build OFF --target orderlog
+        build dev OFF --target orderlog
         ORDERLOG_BIN=$root/build/orderlog
     fi
     [ -x "$ORDERLOG_BIN" ] || die "$ORDERLOG_BIN is not there"

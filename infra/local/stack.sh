@@ -185,11 +185,11 @@ pg_bring_home() {
     rm -rf "$pg_outside"
 }
 
-# postgres_start [SETTING...]
+# postgres_start SETTING...
 postgres_start() {
     local setting settings=() socket=\"$pg_socket\"
-    for setting in listen_addresses= unix_socket_directories="$socket" fsync=on synchronous_commit=on wal_level=minimal \
-        max_wal_senders=0 shared_buffers=64MB max_connections=60 autovacuum=on "$@"; do
+    for setting in listen_addresses= unix_socket_directories="$socket" wal_level=minimal max_wal_senders=0 \
+        shared_buffers=64MB autovacuum=on "$@"; do
         settings+=(-c "$setting")
     done
     if [ "$pg_data" = "$pg_home" ]; then pg_bring_home; else pg_bring_out; fi
@@ -257,7 +257,7 @@ stack_start() {
     write_env "$1"
     # shellcheck source=/dev/null
     . "$dir/env"
-    postgres_start
+    postgres_start fsync=on synchronous_commit=on max_connections=60
     database_create
     redis_start
     provider_start
