@@ -1,0 +1,13 @@
+/* The topics of the shop, as they are created. */
+#ifndef ORDERLOG_PRODUCERS_TOPICS_H
+#define ORDERLOG_PRODUCERS_TOPICS_H
+
+#include "core/log/log.h"
+
+/* Makes what is missing: every topic of schemas/ with `partitions` partitions, and a dead-letter topic for each one
+ * that deciders read. ERR_CONFIG when one stands with another number. */
+CHECK_RESULT bool topics_create(struct log *log, int32_t partitions, struct err *err);
+
+#define TOPIC_DEAD_LETTER_SUFFIX ".dlq"
+
+#endif
