@@ -301,7 +301,8 @@ def write(out, gen, messages, subjects, version_rows, current_row):
     header.append("enum message_type {\n    MESSAGE_UNKNOWN,\n" + "".join(f"    MESSAGE_{n.upper()},\n" for n in messages.values())
                   + "    MESSAGE_TYPE_COUNT\n};\n")
     header.append("struct message {\n    enum message_type type;\n    union {\n"
-                  + "".join(f"        struct {n} {n};\n" for n in messages.values()) + "    };\n};\n")
+                  + "".join(f"        struct {n} {n};\n" for n in messages.values())
+                  + "        char body[1]; /* where each of them begins */\n    };\n};\n")
     header.append("/* By enum message_type. */\nextern const struct schema_type *const schema_messages[MESSAGE_TYPE_COUNT];")
     header.append(f"enum {{ SCHEMA_SUBJECT_COUNT = {len(subjects)}, SCHEMA_VERSION_COUNT = {len(version_rows)} }};")
     header.append("extern const struct schema_subject schema_subjects[SCHEMA_SUBJECT_COUNT]; /* by name */")

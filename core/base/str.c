@@ -184,6 +184,28 @@ static size_t utf8_sequence(const unsigned char *s, size_t len) {
     return need;
 }
 
+bool str_is_utf8(struct str s) {
+    for (size_t i = 0; i < s.len;) {
+        uint64_t eight;
+        if (s.len - i >= sizeof eight) {
+            memcpy(&eight, s.ptr + i, sizeof eight);
+            if (!(eight & 0x8080808080808080U)) {
+                i += sizeof eight;
+                continue;
+            }
+        }
+        if ((unsigned char)s.ptr[i] < 0x80) {
+            i++;
+            continue;
+        }
+        size_t sequence = utf8_sequence((const unsigned char *)s.ptr + i, s.len - i);
+        if (!sequence)
+            return false;
+        i += sequence;
+    }
+    return true;
+}
+
 static void add_json_escape(struct buf *buf, unsigned char c) {
     static const char short_forms[] = "\"\"\\\\\bb\ff\nn\rr\tt";
     for (size_t i = 0; i + 1 < sizeof short_forms; i += 2) {

@@ -39,6 +39,7 @@ bool str_ends_with(struct str s, struct str suffix);
 struct str str_cut(struct str s, char separator, struct str *rest);
 /* Whole text as a decimal integer; false when it is not one or does not fit. */
 bool str_to_i64(struct str s, int64_t *ret);
+bool str_is_utf8(struct str s); /* well-formed: no overlong forms, no surrogates */
 
 /* Owned, growable, always zero-terminated behind `len`. All-zero is an empty buffer. Out of memory aborts. */
 struct buf {

@@ -3,9 +3,11 @@
  * Sources: Avro 1.11 specification, "Binary Encoding" and "Schema Resolution"; Confluent wire format (a zero byte,
  * the schema id as 4 bytes big endian, then the union).
  *
- * Decoding is bounded by the input: no allocation is larger than a small multiple of the bytes that are left.
- * Strings and bytes of a decoded value are borrowed from the input; lists and optional records are in the arena.
- * No function here keeps state; any thread. */
+ * Decoding is bounded by the input: no allocation is larger than a small multiple of the bytes that are left, and no
+ * call is deeper than the schema. Strings and bytes of a decoded value are borrowed from the input (or from constants,
+ * when they are defaults); lists and optional records are in the arena. Strings must be UTF-8: others are refused.
+ * Encoding, JSON, copying and comparing take today's types (schema_order_placed), never an earlier version's.
+ * No function here keeps state, blocks or logs; any thread. */
 #ifndef ORDERLOG_CODEC_AVRO_H
 #define ORDERLOG_CODEC_AVRO_H
 
@@ -18,7 +20,11 @@ void avro_encode(const struct schema_type *type, const void *value, struct buf *
 /* Decodes from the front of *rest and moves it on. ERR_CORRUPT says what is wrong and at which byte. */
 CHECK_RESULT bool avro_decode(const struct schema_type *type, struct str *rest, struct arena *arena, void *ret,
                               struct err *err);
-/* JSON in the API's manner: money {"minor","currency"}, times RFC 3339, enums by name, null fields left out. */
+/* The same for bytes that must be one value and nothing behind it. */
+CHECK_RESULT bool avro_decode_whole(const struct schema_type *type, struct str bytes, struct arena *arena, void *ret,
+                                    struct err *err);
+/* JSON in the API's manner: money {"minor","currency"}, times RFC 3339, enums by name, bytes in lower-case hex, null
+ * fields left out. */
 void avro_to_json(const struct schema_type *type, const void *value, struct buf *ret);
 /* A copy that shares nothing with the original (strings too). */
 void avro_copy(const struct schema_type *type, const void *value, struct arena *arena, void *ret);
@@ -35,17 +41,18 @@ const struct schema_version *schema_version_find(int32_t id);
 CHECK_RESULT bool message_encode(const struct schema_subject *subject, const struct message *message, struct buf *ret,
                                  struct err *err);
 /* ERR_UNKNOWN_SCHEMA: an id that is not compiled in; ERR_POISON: damaged bytes, or a schema of another subject.
- * A branch that today's program knows no more gives MESSAGE_UNKNOWN. */
+ * A branch that today's program knows no more is checked, and gives MESSAGE_UNKNOWN. */
 CHECK_RESULT bool message_decode(const struct schema_subject *subject, struct str value, struct arena *arena,
                                  struct message *ret, struct err *err);
 /* The full name (shop.order.v1.OrderPlaced) of a message type; MESSAGE_UNKNOWN gives STR_NULL. */
 struct str message_name(enum message_type type);
 /* The record inside, for avro_to_json(schema_messages[m->type], message_body(m), …). */
 static inline const void *message_body(const struct message *message) {
-    return &message->cart_created; /* all members of the union begin at the same place */
+    return (const char *)message + offsetof(struct message, body);
 }
 
-/* The same framing for what the program keeps outside of the log: a subject of one record (state/…, view/…). */
+/* The same framing for what the program keeps outside of the log: a subject of one record (state/…, view/…).
+ * Decoding fails with ERR_UNKNOWN_SCHEMA or ERR_CORRUPT. */
 void state_encode(const struct schema_subject *subject, const void *value, struct buf *ret);
 CHECK_RESULT bool state_decode(const struct schema_subject *subject, struct str bytes, struct arena *arena, void *ret,
                                struct err *err);
