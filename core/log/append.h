@@ -20,7 +20,8 @@ typedef void log_delivery(void *user, enum log_outcome outcome, int32_t partitio
 
 struct log_producer_options {
     size_t max_queued_bytes;     /* 0: 32 MiB. Bounds what waits to be acknowledged. */
-    int64_t delivery_timeout_ms; /* 0: never given up (the outbox publisher); else NOT_PERSISTED or OUTCOME_UNKNOWN after it */
+    int64_t delivery_timeout_ms; /* 0: never given up (the outbox publisher); else NOT_PERSISTED or OUTCOME_UNKNOWN
+                                    after it */
 };
 
 /* Records of one producer keep their order per partition. After a failed delivery the caller that needs order (the
@@ -30,11 +31,14 @@ CHECK_RESULT bool log_producer_open(struct log *log, const struct log_producer_o
 /* Waits for what is queued (see log_flush), then closes; each append gets its delivery. NULL is fine. */
 void log_producer_close(struct log_producer *producer);
 
-enum { LOG_BY_KEY = -1 };
+enum {
+    LOG_BY_KEY = -1,
+    LOG_RECORD_MAX = 1 << 20, /* bytes of key, value, and the headers' names and values together */
+};
 
 /* Asynchronous; everything is copied. `record->offset` and `timestamp_us` are ignored; partition LOG_BY_KEY lets the
  * key choose (log_partition_of). Any thread. False: not accepted, no delivery will come: ERR_OVERLOADED (queue full),
- * ERR_NOT_FOUND (no such topic or partition), ERR_TOO_LARGE (over 1 MiB), ERR_LOG_UNAVAILABLE (closing). */
+ * ERR_NOT_FOUND (no such topic or partition), ERR_TOO_LARGE (over LOG_RECORD_MAX), ERR_LOG_UNAVAILABLE (closing). */
 CHECK_RESULT bool log_append(struct log_producer *producer, const struct log_record *record, log_delivery *delivery,
                              void *user, struct err *err);
 /* Waits until every accepted append had its delivery; false on time-out. */

@@ -88,7 +88,8 @@ struct log_group_position {
 CHECK_RESULT bool log_group_positions(struct log *log, struct log_group_position **ret, size_t *ret_count,
                                       struct err *err);
 
-/* The partition of a key: murmur2 as in Kafka's Java client (DefaultPartitioner): toPositive(murmur2(key)) % n. */
+/* The partition of a key: murmur2 as in Kafka's Java client (DefaultPartitioner): toPositive(murmur2(key)) % n. No key
+ * counts as an empty one. */
 int32_t log_partition_of(struct str key, int32_t partitions);
 
 /* ---- consumers ---- */
@@ -126,8 +127,8 @@ struct log_batch {
 };
 
 /* Waits up to timeout_ms for the first record, takes what is there up to `max` records, and returns; an empty batch
- * on time-out, a wake or after a rebalance. Records stay valid until the next poll, seek does not matter. A large partition
- * cannot starve others. ERR_CORRUPT names topic, partition and offset. */
+ * on time-out, a wake or after a rebalance. Records stay valid until the next poll, seek does not matter. A large
+ * partition cannot starve others. ERR_CORRUPT names topic, partition and offset. */
 CHECK_RESULT bool log_consumer_poll(struct log_consumer *consumer, size_t max, int64_t timeout_ms,
                                     struct log_batch *ret, struct err *err);
 /* Makes a poll that waits, or the next one, return at once. From any thread. */

@@ -1,0 +1,227 @@
+#include "core/log/sqlite_internal.h"
+
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+
+/* ---- opening and closing ---- */
+
+static bool topics_resolve(struct sqlog_consumer *consumer, const struct str *topics, size_t count, struct err *err) {
+    struct sqlog *log = sqlog_of(consumer->base.log);
+    if (!sqlog_refresh(log, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct sqlog_topic *topic = sqlog_topic_find(log, topics[i]);
+        if (!topic)
+            return err_set(err, ERR_NOT_FOUND, "there is no topic %.*s", STR_ARG(topics[i]));
+        consumer->topics[consumer->topic_count++] = topic;
+    }
+    return true;
+}
+
+static void consumer_free(struct sqlog_consumer *consumer) {
+    while (consumer->read_count)
+        sqlog_read_remove(consumer, consumer->reads[0].partition);
+    for (size_t i = 0; i < consumer->held_count; i++)
+        sqlog_batch_unref(consumer->held[i]);
+    sqlog_fetch_close(consumer);
+    arena_free(&consumer->arena);
+    pthread_cond_destroy(&consumer->wakeup);
+    free(consumer->held);
+    free(consumer->records);
+    free(consumer->reads);
+    free(consumer->topics);
+    free(consumer);
+}
+
+bool sqlog_consumer_open(struct log *base, struct str group, const struct str *topics, size_t topic_count,
+                         const struct log_listener *listener, struct log_consumer **ret, struct err *err) {
+    struct sqlog_consumer *consumer = mem_zalloc(sizeof *consumer);
+    consumer->base.log = base;
+    consumer->topics = mem_alloc((topic_count + 1) * sizeof consumer->topics[0]);
+    if (listener)
+        consumer->listener = *listener;
+    sqlog_cond_init(&consumer->wakeup);
+    arena_init(&consumer->arena);
+    if (!topics_resolve(consumer, topics, topic_count, err)) {
+        consumer_free(consumer);
+        return false;
+    }
+    if (group.ptr)
+        sqlog_group_join(consumer, group);
+    *ret = &consumer->base;
+    return true;
+}
+
+void sqlog_consumer_close(struct log_consumer *base) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    if (consumer->group)
+        sqlog_group_leave(consumer);
+    consumer_free(consumer);
+}
+
+/* ---- what is read ---- */
+
+static void watch(struct sqlog_consumer *consumer, struct sqlog_partition *partition) {
+    struct sqlog *log = sqlog_of(consumer->base.log);
+    pthread_mutex_lock(&log->mutex);
+    if (partition->watcher_count == partition->watcher_cap) {
+        partition->watcher_cap += 4;
+        partition->watchers = mem_realloc(partition->watchers, partition->watcher_cap * sizeof partition->watchers[0]);
+    }
+    partition->watchers[partition->watcher_count++] = consumer;
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static void unwatch(struct sqlog_consumer *consumer, struct sqlog_partition *partition) {
+    struct sqlog *log = sqlog_of(consumer->base.log);
+    pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; i < partition->watcher_count; i++)
+        if (partition->watchers[i] == consumer) {
+            partition->watchers[i] = partition->watchers[--partition->watcher_count];
+            break;
+        }
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static struct sqlog_read *read_find(struct sqlog_consumer *consumer, const struct sqlog_partition *partition) {
+    for (size_t i = 0; i < consumer->read_count; i++)
+        if (consumer->reads[i].partition == partition)
+            return &consumer->reads[i];
+    return NULL;
+}
+
+void sqlog_read_add(struct sqlog_consumer *consumer, struct sqlog_partition *partition) {
+    if (consumer->read_count == consumer->read_cap) {
+        consumer->read_cap = consumer->read_cap ? consumer->read_cap * 2 : 8;
+        consumer->reads = mem_realloc(consumer->reads, consumer->read_cap * sizeof consumer->reads[0]);
+    }
+    consumer->reads[consumer->read_count++] = (struct sqlog_read){.partition = partition};
+    watch(consumer, partition);
+}
+
+void sqlog_read_remove(struct sqlog_consumer *consumer, struct sqlog_partition *partition) {
+    struct sqlog_read *read = read_find(consumer, partition);
+    if (!read)
+        return;
+    unwatch(consumer, partition);
+    sqlog_read_stop(consumer, read);
+    *read = consumer->reads[--consumer->read_count];
+}
+
+bool sqlog_consumer_seek(struct log_consumer *base, struct str topic, int32_t partition, int64_t offset,
+                         struct err *err) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    struct sqlog *log = sqlog_of(base->log);
+    if (!sqlog_topic_find(log, topic) && !sqlog_refresh(log, err))
+        return false;
+    struct sqlog_partition *found = sqlog_partition_find(log, topic, partition, err);
+    if (!found)
+        return false;
+    if (!read_find(consumer, found)) {
+        if (consumer->group)
+            return err_set(err, ERR_NOT_FOUND, "%.*s/%d is not assigned to this member", STR_ARG(topic), partition);
+        sqlog_read_add(consumer, found);
+    }
+    struct sqlog_read *read = read_find(consumer, found);
+    sqlog_read_stop(consumer, read);
+    read->offset = offset;
+    read->active = true;
+    return true;
+}
+
+void sqlog_consumer_pause(struct log_consumer *base, struct str topic, int32_t partition) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    struct sqlog_partition *found = sqlog_partition_find(sqlog_of(base->log), topic, partition, NULL);
+    struct sqlog_read *read = found ? read_find(consumer, found) : NULL;
+    if (read)
+        sqlog_read_stop(consumer, read);
+}
+
+/* ---- polling ---- */
+
+static void release(struct sqlog_consumer *consumer) {
+    for (size_t i = 0; i < consumer->held_count; i++)
+        sqlog_batch_unref(consumer->held[i]);
+    consumer->held_count = consumer->record_count = consumer->record_bytes = 0;
+    arena_reset(&consumer->arena);
+}
+
+/* Sees how far each partition goes now; how many have something for us, be it an error. */
+static size_t look(struct sqlog_consumer *consumer, bool *woken) {
+    struct sqlog *log = sqlog_of(consumer->base.log);
+    size_t count = 0;
+    pthread_mutex_lock(&log->mutex);
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        struct sqlog_read *read = &consumer->reads[i];
+        read->high = read->partition->high;
+        count += read->active && read->offset != read->high;
+    }
+    *woken |= consumer->woken;
+    consumer->ready = consumer->woken = false;
+    pthread_mutex_unlock(&log->mutex);
+    return count;
+}
+
+/* Each partition gets an equal share first, then in turn what is left. An error after records were taken waits for
+ * the next poll, which begins with that partition. */
+static bool collect(struct sqlog_consumer *consumer, size_t ready, size_t max, struct err *err) {
+    size_t share = (max + ready - 1) / ready, start = consumer->turn++;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < consumer->read_count && consumer->record_count < max; i++) {
+            size_t at = (start + i) % consumer->read_count, left = max - consumer->record_count;
+            struct sqlog_read *read = &consumer->reads[at];
+            if (!read->active || sqlog_read_take(consumer, read, pass == 0 && share < left ? share : left, err))
+                continue;
+            if (!consumer->record_count)
+                return false;
+            consumer->turn = at;
+            return true;
+        }
+    return true;
+}
+
+/* Until there may be something to do; a read-only log has no one who would say so. */
+static void wait_for_work(struct sqlog_consumer *consumer, int64_t until_us) {
+    struct sqlog *log = sqlog_of(consumer->base.log);
+    if (log->read_only) {
+        int64_t look_again_us = sqlog_deadline_us(SQLOG_FOREIGN_POLL_MS);
+        until_us = until_us < look_again_us ? until_us : look_again_us;
+    }
+    pthread_mutex_lock(&log->mutex);
+    bool in_time = true;
+    while (!consumer->ready && !consumer->woken && !consumer->rebalance && in_time)
+        in_time = sqlog_cond_wait_until(&consumer->wakeup, &log->mutex, until_us);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+bool sqlog_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_ms, struct log_batch *ret,
+                         struct err *err) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    int64_t until_us = sqlog_deadline_us(timeout_ms);
+    bool woken = false;
+    release(consumer);
+    for (;;) {
+        if (consumer->group && sqlog_group_step(consumer))
+            break;
+        if (!sqlog_refresh(sqlog_of(base->log), err))
+            return false;
+        size_t ready = look(consumer, &woken);
+        if (ready && max && !collect(consumer, ready, max, err))
+            return false;
+        if (consumer->record_count || woken || clock_monotonic_us() >= until_us)
+            break;
+        wait_for_work(consumer, until_us);
+    }
+    *ret = (struct log_batch){consumer->records, consumer->record_count};
+    return true;
+}
+
+void sqlog_consumer_wake(struct log_consumer *base) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    struct sqlog *log = sqlog_of(base->log);
+    pthread_mutex_lock(&log->mutex);
+    consumer->woken = true;
+    pthread_cond_signal(&consumer->wakeup);
+    pthread_mutex_unlock(&log->mutex);
+}

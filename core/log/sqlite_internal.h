@@ -1,0 +1,328 @@
+/* The embedded log, inside. One SQLite file; one row per (commit, partition) holds that commit's records.
+ *
+ * Threads: any thread appends to a queue; the writer thread commits all that waits in one transaction, publishes it to
+ * the readers, and calls the deliveries. Each consumer reads on its own connection, if the tail in memory has not got
+ * what it wants.
+ *
+ * Locks, in the order in which they are taken: `write_mutex` (the writing connection), `read_mutex` (the connection for
+ * tools' questions), `mutex` (everything else that is shared, held for moments, never across I/O or a callback). */
+#ifndef ORDERLOG_LOG_SQLITE_INTERNAL_H
+#define ORDERLOG_LOG_SQLITE_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+#include "core/base/arena.h"
+#include "core/base/ids.h"
+#include "core/log/adapter.h"
+
+enum {
+    SQLOG_OFFSET_BITS = 40,           /* a batch's row id is tp << 40 | its first offset */
+    SQLOG_TP_MAX = (1 << 23) - 1,     /* numbers of (topic, partition) pairs */
+    SQLOG_GROUP_RECORDS = 4096,       /* bounds of one commit */
+    SQLOG_GROUP_BYTES = 4 << 20,      /* */
+    SQLOG_TAIL_BYTES = 8 << 20,       /* what is kept in memory for readers at the end of the log */
+    SQLOG_POLL_BYTES = 8 << 20,       /* bounds what one poll hands out, whatever its `max` */
+    SQLOG_POSITION_INTERVAL_MS = 200, /* groups' positions are written no more often */
+    SQLOG_FOREIGN_POLL_MS = 50,       /* how often a read-only log looks for what another process wrote */
+};
+
+/* Records of one partition that were committed together, encoded as in the database. Immutable. */
+struct sqlog_batch {
+    atomic_int users;
+    struct sqlog_partition *partition;
+    int64_t base;
+    int64_t count;
+    struct sqlog_batch *next; /* in the tail: the next younger one; else a consumer's own list */
+    size_t len;
+    char bytes[];
+};
+
+/* An append that waits. */
+struct sqlog_append {
+    struct sqlog_append *next;              /* in the queue, then in the group of one commit */
+    struct sqlog_append *next_in_partition; /* of that group */
+    struct sqlog_producer *producer;
+    struct sqlog_partition *partition;
+    log_delivery *delivery;
+    void *user;
+    int64_t deadline_us; /* monotonic; 0: none */
+    const struct err *failed;
+    int64_t offset;
+    size_t len;
+    char bytes[];
+};
+
+struct sqlog_partition {
+    struct sqlog_topic *topic;
+    int32_t index;
+    int64_t tp;
+
+    /* the writer's, under write_mutex */
+    int64_t next_offset;
+    int64_t last_time_us;
+    struct sqlog_append *group_first, **group_end; /* its part of the commit being made */
+    int64_t group_count;
+    size_t group_bytes;
+    struct sqlog_partition *group_next;
+
+    /* under mutex */
+    int64_t high; /* what readers may see ends here */
+    struct sqlog_batch **tail;
+    size_t tail_first, tail_count, tail_cap;
+    struct sqlog_consumer **watchers;
+    size_t watcher_count, watcher_cap;
+};
+
+struct sqlog_topic {
+    struct log_topic info;
+    struct sqlog_partition partitions[];
+};
+
+/* An immutable list; a longer one takes its place, the older stay until the log is closed, so that looking up needs no
+ * lock. */
+struct sqlog_topics {
+    struct sqlog_topics *older;
+    size_t count;
+    struct sqlog_topic *items[];
+};
+
+struct sqlog_position {
+    struct sqlog_partition *partition;
+    int64_t offset;
+    int64_t time_us;
+    bool dirty;
+};
+
+/* Lives as long as the log, for the sake of its positions. */
+struct sqlog_group {
+    struct sqlog_group *next;
+    char *name;
+    struct sqlog_consumer *members; /* in the order of joining */
+    struct sqlog_slot {
+        struct sqlog_partition *partition;
+        struct sqlog_consumer *owner;
+        struct sqlog_consumer *target;
+    } * slots;
+    size_t slot_count;
+    struct sqlog_position *positions;
+    size_t position_count;
+};
+
+struct sqlog {
+    struct log base;
+    char *path;
+    bool read_only;
+    int lock_fd;
+    struct id id;
+    _Atomic(struct sqlog_topics *) topics;
+
+    pthread_mutex_t write_mutex;
+    sqlite3 *write_db;
+    sqlite3_stmt *begin, *commit, *insert, *insert_position;
+    int wal_pages, checkpoint_at;
+    bool doubt; /* a transaction failed: read the offsets again before the next one */
+
+    pthread_mutex_t read_mutex;
+    sqlite3 *read_db;
+    int64_t data_version;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t work;      /* for the writer */
+    pthread_cond_t delivered; /* for those who flush */
+    struct sqlog_append *queue, **queue_end;
+    bool closing;
+    int64_t positions_due_us; /* 0: nothing to be written */
+    struct sqlog_batch *tail_oldest, **tail_end;
+    size_t tail_bytes;
+    struct sqlog_group *groups;
+    pthread_t writer;
+};
+
+struct sqlog_producer {
+    struct log_producer base;
+    struct log_producer_options options;
+    /* under mutex */
+    size_t queued_bytes;
+    size_t queued_count;
+    bool broken;
+};
+
+/* How far a consumer has read in a partition. */
+struct sqlog_read {
+    struct sqlog_partition *partition;
+    int64_t offset; /* the next; valid when active */
+    int64_t high;   /* as seen at the start of the poll */
+    bool active;
+    struct sqlog_batch *batch; /* what `rest` points into, or NULL */
+    struct str rest;
+    int64_t left; /* records in rest */
+    int64_t time_us;
+    struct sqlog_batch *ahead; /* read from the database, comes next */
+};
+
+struct sqlog_consumer {
+    struct log_consumer base;
+    struct sqlog_group *group; /* NULL: manual */
+    struct log_listener listener;
+    struct sqlog_topic **topics;
+    size_t topic_count;
+    struct sqlog_consumer *next_member;
+
+    /* under mutex */
+    pthread_cond_t wakeup;
+    bool ready, woken, rebalance;
+
+    /* the consumer's thread only */
+    struct sqlog_read *reads;
+    size_t read_count, read_cap, turn;
+    struct log_record *records;
+    size_t record_count, record_cap, record_bytes;
+    struct sqlog_batch **held; /* what the records of the last poll point into */
+    size_t held_count, held_cap;
+    struct arena arena;
+    sqlite3 *db;
+    sqlite3_stmt *select;
+};
+
+static inline struct sqlog *sqlog_of(const struct log *log) {
+    return (struct sqlog *)log;
+}
+
+static inline int64_t sqlog_row_id(const struct sqlog_partition *partition, int64_t offset) {
+    return partition->tp << SQLOG_OFFSET_BITS | offset;
+}
+
+static inline int64_t sqlog_row_offset(int64_t id) {
+    return id & (((int64_t)1 << SQLOG_OFFSET_BITS) - 1);
+}
+
+/* ---- sqlite_db.c: SQLite with our errors ---- */
+
+CHECK_RESULT bool sqlog_db_open(const struct sqlog *log, bool write, sqlite3 **ret, struct err *err);
+CHECK_RESULT bool sqlog_db_exec(sqlite3 *db, const char *sql, struct err *err);
+CHECK_RESULT bool sqlog_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct err *err);
+/* Steps a statement that gives no rows, and resets it. */
+CHECK_RESULT bool sqlog_db_run(sqlite3_stmt *stmt, struct err *err);
+/* Fills err from the connection's last error. */
+bool sqlog_db_err(sqlite3 *db, struct err *err);
+void sqlog_stmt_close(sqlite3_stmt **stmt);
+#define STMT_AUTO __attribute__((cleanup(sqlog_stmt_close))) sqlite3_stmt
+
+/* ---- sqlite_schema.c ---- */
+
+/* Makes the tables if there are none, checks the format, reads the log's id. */
+CHECK_RESULT bool sqlog_schema_prepare(struct sqlog *log, struct err *err);
+CHECK_RESULT bool sqlog_schema_read(struct sqlog *log, struct err *err);
+
+/* ---- sqlite_topics.c ---- */
+
+struct sqlog_partition *sqlog_partition_find(struct sqlog *log, struct str topic, int32_t partition, struct err *err);
+struct sqlog_topic *sqlog_topic_find(struct sqlog *log, struct str name);
+/* Reads the topics and the ends of all partitions on `db`; readers of partitions that have grown are woken. With
+ * write_mutex held when `db` is the writer's, which then goes on from there. */
+CHECK_RESULT bool sqlog_topics_load(struct sqlog *log, sqlite3 *db, struct err *err);
+/* For a read-only log: sees what another process has written since. Takes read_mutex. */
+CHECK_RESULT bool sqlog_refresh(struct sqlog *log, struct err *err);
+void sqlog_topics_free(struct sqlog *log);
+
+bool sqlog_topics_create(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
+
+/* ---- sqlite_query.c: questions of tools ---- */
+
+bool sqlog_topic_info(struct log *log, struct str name, struct log_topic *ret, struct err *err);
+bool sqlog_topics_list(struct log *log, struct log_topic **ret, size_t *ret_count, struct err *err);
+bool sqlog_watermarks(struct log *log, struct str topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
+                      struct err *err);
+bool sqlog_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
+                          struct err *err);
+
+/* ---- sqlite_batch.c: batches of records ---- */
+
+/* A batch of `count` records to be copied in by sqlog_batch_add, `bytes` long together. */
+struct sqlog_batch *sqlog_batch_new(struct sqlog_partition *partition, int64_t base, int64_t count, int64_t time_us,
+                                    size_t bytes, char **ret_at);
+void sqlog_batch_seal(struct sqlog_batch *batch);
+struct sqlog_batch *sqlog_batch_ref(struct sqlog_batch *batch);
+void sqlog_batch_unref(struct sqlog_batch *batch);
+/* The reader's way in: the bytes of the records and the time of all. */
+CHECK_RESULT bool sqlog_batch_open(struct sqlog_batch *batch, struct str *ret_records, int64_t *ret_time_us,
+                                   struct err *err);
+/* A batch from a row of the database, checked. */
+CHECK_RESULT bool sqlog_batch_from_row(struct sqlog_partition *partition, int64_t id, const void *bytes, size_t len,
+                                       struct sqlog_batch **ret, struct err *err);
+
+/* ---- sqlite_tail.c: the youngest batches, in memory; all with mutex held ---- */
+
+void sqlog_tail_add(struct sqlog *log, struct sqlog_batch *batch);
+/* The batch that holds the offset, with a reference for the caller, or NULL. */
+struct sqlog_batch *sqlog_tail_find(struct sqlog_partition *partition, int64_t offset);
+void sqlog_tail_free(struct sqlog *log);
+/* Those who read this partition have something to read. */
+void sqlog_partition_wake(struct sqlog_partition *partition);
+
+/* ---- sqlite_writer.c ---- */
+
+CHECK_RESULT bool sqlog_writer_prepare(struct sqlog *log, struct err *err);
+void *sqlog_writer_main(void *log);
+/* Writes the groups' positions now. Takes write_mutex. */
+void sqlog_writer_flush_positions(struct sqlog *log);
+
+/* ---- sqlite_producer.c ---- */
+
+bool sqlog_producer_open(struct log *log, const struct log_producer_options *options, struct log_producer **ret,
+                         struct err *err);
+void sqlog_producer_close(struct log_producer *producer);
+bool sqlog_append(struct log_producer *producer, const struct log_record *record, log_delivery *delivery, void *user,
+                  struct err *err);
+bool sqlog_flush(struct log_producer *producer, int64_t timeout_ms);
+/* The writer is done with these: calls each delivery in turn, then gives the room back. `outcome` is for those
+ * without an error of their own. */
+void sqlog_deliver(struct sqlog *log, struct sqlog_append *group, enum log_outcome outcome, const struct err *err);
+
+/* ---- sqlite_consumer.c, sqlite_fetch.c, sqlite_group.c ---- */
+
+bool sqlog_consumer_open(struct log *log, struct str group, const struct str *topics, size_t topic_count,
+                         const struct log_listener *listener, struct log_consumer **ret, struct err *err);
+void sqlog_consumer_close(struct log_consumer *consumer);
+bool sqlog_consumer_seek(struct log_consumer *consumer, struct str topic, int32_t partition, int64_t offset,
+                         struct err *err);
+void sqlog_consumer_pause(struct log_consumer *consumer, struct str topic, int32_t partition);
+bool sqlog_consumer_poll(struct log_consumer *consumer, size_t max, int64_t timeout_ms, struct log_batch *ret,
+                         struct err *err);
+void sqlog_consumer_wake(struct log_consumer *consumer);
+
+/* Reads forget and make; the caller holds no lock. */
+void sqlog_read_add(struct sqlog_consumer *consumer, struct sqlog_partition *partition);
+void sqlog_read_remove(struct sqlog_consumer *consumer, struct sqlog_partition *partition);
+void sqlog_read_stop(struct sqlog_consumer *consumer, struct sqlog_read *read);
+/* Takes up to `max` records of this partition into consumer->records. */
+CHECK_RESULT bool sqlog_read_take(struct sqlog_consumer *consumer, struct sqlog_read *read, size_t max,
+                                  struct err *err);
+void sqlog_fetch_close(struct sqlog_consumer *consumer);
+
+void sqlog_group_join(struct sqlog_consumer *consumer, struct str name);
+/* Gives and takes partitions, calling the listener; true when it was called. */
+bool sqlog_group_step(struct sqlog_consumer *consumer);
+void sqlog_group_leave(struct sqlog_consumer *consumer);
+void sqlog_groups_free(struct sqlog *log);
+
+/* ---- sqlite_position.c ---- */
+
+void sqlog_consumer_commit(struct log_consumer *consumer, const struct log_position *positions, size_t count);
+/* Inside of the writer's transaction. */
+CHECK_RESULT bool sqlog_positions_write(struct sqlog *log, struct err *err);
+/* Once it has failed: they are still to be written. */
+void sqlog_positions_retry(struct sqlog *log);
+bool sqlog_group_positions(struct log *log, struct log_group_position **ret, size_t *ret_count, struct err *err);
+
+/* ---- sqlite_wait.c ---- */
+
+/* A moment of the monotonic clock; INT64_MAX for a time-out below 0 (none) or very far off. */
+int64_t sqlog_deadline_us(int64_t timeout_ms);
+void sqlog_cond_init(pthread_cond_t *cond); /* waits by the monotonic clock */
+/* False once until_us has come. */
+bool sqlog_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us);
+
+#endif

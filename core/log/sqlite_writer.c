@@ -1,0 +1,236 @@
+/* The writer thread: all that waits becomes one transaction, one fsync acknowledges it all. */
+#include "core/log/sqlite_internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/logging.h"
+
+enum { CHECKPOINT_PAGES = 256 /* 8 MiB */, RESTART_PAGES = 2048 /* 64 MiB */ };
+
+static const struct err expired = {.kind = ERR_TIMEOUT, .detail = "the log did not take it in time"};
+static const struct err follows_failed = {.kind = ERR_LOG_UNAVAILABLE,
+                                          .detail = "an earlier append of this producer has failed"};
+
+static int wal_grew(void *user, sqlite3 *db, const char *name, int pages) {
+    (void)db;
+    (void)name;
+    struct sqlog *log = user;
+    log->wal_pages = pages;
+    if (pages < CHECKPOINT_PAGES)
+        log->checkpoint_at = CHECKPOINT_PAGES;
+    return SQLITE_OK;
+}
+
+bool sqlog_writer_prepare(struct sqlog *log, struct err *err) {
+    sqlite3 *db = log->write_db;
+    log->checkpoint_at = CHECKPOINT_PAGES;
+    sqlite3_wal_hook(db, wal_grew, log);
+    return sqlog_db_prepare(db, "BEGIN IMMEDIATE", &log->begin, err) &&
+           sqlog_db_prepare(db, "COMMIT", &log->commit, err) &&
+           sqlog_db_prepare(db, "INSERT INTO batch VALUES (?1, ?2, ?3, ?4)", &log->insert, err) &&
+           sqlog_db_prepare(db, "INSERT OR REPLACE INTO position VALUES (?1, ?2, ?3, ?4, ?5)", &log->insert_position,
+                            err);
+}
+
+/* ---- what goes into one commit ---- */
+
+/* With mutex held: takes the oldest of the queue, up to the bounds of one commit. */
+static struct sqlog_append *group_take(struct sqlog *log) {
+    struct sqlog_append *group = log->queue, **end = &log->queue;
+    size_t records = 0, bytes = 0;
+    int64_t now_us = clock_monotonic_us();
+    for (struct sqlog_append *append; (append = *end); end = &append->next) {
+        if (records == SQLOG_GROUP_RECORDS || (records && bytes + append->len > SQLOG_GROUP_BYTES))
+            break;
+        records++;
+        bytes += append->len;
+        if (append->producer->broken)
+            append->failed = &follows_failed;
+        else if (append->deadline_us && append->deadline_us < now_us)
+            append->failed = &expired;
+    }
+    log->queue = *end;
+    if (!log->queue)
+        log->queue_end = &log->queue;
+    if (end != &log->queue)
+        *end = NULL;
+    return group;
+}
+
+static struct sqlog_partition *group_sort(struct sqlog_append *group) {
+    struct sqlog_partition *touched = NULL, **end = &touched;
+    for (; group; group = group->next) {
+        struct sqlog_partition *partition = group->partition;
+        if (group->failed)
+            continue;
+        if (!partition->group_count) {
+            partition->group_end = &partition->group_first;
+            partition->group_bytes = 0;
+            partition->group_next = NULL;
+            *end = partition;
+            end = &partition->group_next;
+        }
+        *partition->group_end = group;
+        partition->group_end = &group->next_in_partition;
+        partition->group_count++;
+        partition->group_bytes += group->len;
+    }
+    return touched;
+}
+
+static struct sqlog_batch *partition_batch(struct sqlog_partition *partition, int64_t now_us) {
+    if (now_us > partition->last_time_us)
+        partition->last_time_us = now_us;
+    char *at;
+    struct sqlog_batch *batch = sqlog_batch_new(partition, partition->next_offset, partition->group_count,
+                                                partition->last_time_us, partition->group_bytes, &at);
+    int64_t offset = partition->next_offset;
+    for (struct sqlog_append *append = partition->group_first; append; append = append->next_in_partition) {
+        memcpy(at, append->bytes, append->len);
+        at += append->len;
+        append->offset = offset++;
+    }
+    sqlog_batch_seal(batch);
+    partition->group_count = 0;
+    return batch;
+}
+
+static struct sqlog_batch *group_batches(struct sqlog_append *group) {
+    struct sqlog_batch *batches = NULL, **end = &batches;
+    int64_t now_us = clock_now_us();
+    for (struct sqlog_partition *partition = group_sort(group); partition; partition = partition->group_next) {
+        *end = partition_batch(partition, now_us);
+        end = &(*end)->next;
+    }
+    return batches;
+}
+
+/* ---- the transaction ---- */
+
+static bool batch_insert(struct sqlog *log, const struct sqlog_batch *batch, struct err *err) {
+    sqlite3_bind_int64(log->insert, 1, sqlog_row_id(batch->partition, batch->base));
+    sqlite3_bind_int64(log->insert, 2, batch->base + batch->count - 1);
+    sqlite3_bind_int64(log->insert, 3, batch->partition->last_time_us);
+    sqlite3_bind_blob64(log->insert, 4, batch->bytes, batch->len, SQLITE_STATIC);
+    return sqlog_db_run(log->insert, err);
+}
+
+/* Was the transaction that failed at its COMMIT kept? Only a failed fsync leaves that open: what was written may be
+ * there after a crash. A later commit that succeeds takes its place, and then it is certainly gone. */
+static enum log_outcome commit_outcome(struct sqlog *log, int rc) {
+    if (rc == SQLITE_FULL)
+        return LOG_NOT_PERSISTED;
+    bool replaced = sqlog_db_exec(log->write_db, "UPDATE meta SET value = value + 1 WHERE key = 'barrier'", NULL);
+    return replaced ? LOG_NOT_PERSISTED : LOG_OUTCOME_UNKNOWN;
+}
+
+static enum log_outcome transaction_run(struct sqlog *log, const struct sqlog_batch *batches, bool positions,
+                                        struct err *err) {
+    bool ok = sqlog_db_run(log->begin, err);
+    for (; ok && batches; batches = batches->next)
+        ok = batch_insert(log, batches, err);
+    if (ok && positions)
+        ok = sqlog_positions_write(log, err);
+    if (ok && sqlog_db_run(log->commit, err))
+        return LOG_PERSISTED;
+    int rc = sqlite3_errcode(log->write_db);
+    if (!sqlite3_get_autocommit(log->write_db))
+        sqlite3_exec(log->write_db, "ROLLBACK", NULL, NULL, NULL);
+    log->doubt = true;
+    if (positions)
+        sqlog_positions_retry(log);
+    return ok ? commit_outcome(log, rc) : LOG_NOT_PERSISTED;
+}
+
+static void batches_publish(struct sqlog *log, struct sqlog_batch *batches) {
+    pthread_mutex_lock(&log->mutex);
+    for (struct sqlog_batch *batch = batches, *next; batch; batch = next) {
+        next = batch->next;
+        struct sqlog_partition *partition = batch->partition;
+        partition->high = partition->next_offset = batch->base + batch->count;
+        sqlog_tail_add(log, batch);
+        sqlog_partition_wake(partition);
+    }
+    pthread_mutex_unlock(&log->mutex);
+}
+
+static void batches_drop(struct sqlog_batch *batches) {
+    while (batches) {
+        struct sqlog_batch *next = batches->next;
+        sqlog_batch_unref(batches);
+        batches = next;
+    }
+}
+
+static enum log_outcome group_commit(struct sqlog *log, struct sqlog_append *group, bool positions, struct err *err) {
+    if (log->doubt) {
+        if (!sqlog_topics_load(log, log->write_db, err))
+            return LOG_NOT_PERSISTED;
+        log->doubt = false;
+    }
+    struct sqlog_batch *batches = group_batches(group);
+    if (!batches && !positions)
+        return LOG_PERSISTED;
+    enum log_outcome outcome = transaction_run(log, batches, positions, err);
+    if (outcome == LOG_PERSISTED)
+        batches_publish(log, batches);
+    else
+        batches_drop(batches);
+    return outcome;
+}
+
+/* ---- the thread ---- */
+
+/* Moves the write-ahead log into the database, after the deliveries. A failure is no loss: the next one does it. If
+ * readers have kept the file from starting over for long, wait for them: their transactions are short. */
+static void checkpoint(struct sqlog *log) {
+    if (log->wal_pages < log->checkpoint_at)
+        return;
+    int mode = log->wal_pages < RESTART_PAGES ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+    sqlite3_wal_checkpoint_v2(log->write_db, NULL, mode, NULL, NULL);
+    log->checkpoint_at = log->wal_pages + CHECKPOINT_PAGES;
+}
+
+static void group_write(struct sqlog *log, struct sqlog_append *group, bool positions) {
+    struct err err = {0};
+    pthread_mutex_lock(&log->write_mutex);
+    enum log_outcome outcome = group_commit(log, group, positions, &err);
+    pthread_mutex_unlock(&log->write_mutex);
+    if (outcome != LOG_PERSISTED)
+        logging_err(&err, "log.commit_failed", "path=%s", log->path);
+    sqlog_deliver(log, group, outcome, &err);
+    pthread_mutex_lock(&log->write_mutex);
+    checkpoint(log);
+    pthread_mutex_unlock(&log->write_mutex);
+}
+
+/* With mutex held. */
+static bool positions_due(const struct sqlog *log) {
+    return log->positions_due_us && (log->closing || clock_monotonic_us() >= log->positions_due_us);
+}
+
+void *sqlog_writer_main(void *user) {
+    struct sqlog *log = user;
+    pthread_mutex_lock(&log->mutex);
+    for (;;) {
+        while (!log->queue && !log->closing && !positions_due(log))
+            sqlog_cond_wait_until(&log->work, &log->mutex, log->positions_due_us ? log->positions_due_us : INT64_MAX);
+        if (!log->queue && log->closing)
+            break;
+        struct sqlog_append *group = group_take(log);
+        bool positions = positions_due(log);
+        pthread_mutex_unlock(&log->mutex);
+        group_write(log, group, positions);
+        pthread_mutex_lock(&log->mutex);
+    }
+    pthread_mutex_unlock(&log->mutex);
+    sqlog_writer_flush_positions(log);
+    return NULL;
+}
+
+void sqlog_writer_flush_positions(struct sqlog *log) {
+    pthread_mutex_lock(&log->mutex);
+    bool positions = log->positions_due_us != 0;
+    pthread_mutex_unlock(&log->mutex);
+    if (positions)
+        group_write(log, NULL, true);
+}
