@@ -80,6 +80,7 @@ struct room {
     struct arena *arena;   /* of the batch: whatever is put or emitted may live here */
     int64_t now_us;        /* the input's time */
     struct str command_id; /* goes into what is emitted; a decider may set it while it answers a held request */
+    void *scratch;         /* the decider's own, from the first record of a batch to batch_end; NULL when that begins */
 };
 
 /* The row of this key, with state NULL when there is none (as it stands now, in the batch). Never NULL. In `want`
@@ -135,6 +136,7 @@ struct decider_table {
     const char *name;    /* of the PostgreSQL table decider.<name> */
     const char *subject; /* of its schema: state/<…> */
     size_t size;         /* of the C type */
+    bool apart;          /* held requests and the like: not a fold of the log, so a rebuild leaves it alone */
 };
 
 struct decider {
