@@ -2,7 +2,7 @@
 
 struct str reason_slug(enum reason reason) {
     static const struct str slugs[REASON_COUNT] = {
-#define X(name, slug) {slug, sizeof(slug) - 1},
+#define X(name, slug) [REASON_##name] = {slug, sizeof(slug) - 1},
         REASONS(X)
 #undef X
     };

@@ -35,6 +35,7 @@
     X(TOO_LARGE, "too-large")
 
 enum reason {
+    REASON_NONE, /* without a slug: not refused */
 #define X(name, slug) REASON_##name,
     REASONS(X)
 #undef X
