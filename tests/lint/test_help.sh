@@ -25,9 +25,8 @@ check_refused() {
 }
 
 check_help
-# The commands are the indented words at the start of a line of the overview.
-mapfile -t commands < <("$bin" --help | sed -nE 's/^ {2,4}([a-z][a-z-]+)( .*)?$/\1/p' | sort -u)
-[ "${#commands[@]}" -ge 8 ] || complain "only ${#commands[@]} commands found in orderlog --help"
+mapfile -t commands < <("$bin" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }')
+[ "${#commands[@]}" -ge 7 ] || complain "only ${#commands[@]} commands found in orderlog --help"
 for command in "${commands[@]}"; do
     check_help "$command"
     check_refused "$command" --no-such-option

@@ -77,8 +77,7 @@ kill_hard() {
 
 settle_and_verify() {
     service_await up 60 curl -fsS -o /dev/null "$ORDERLOG_API/readyz"
-    await_settled
-    "$ORDERLOG_BIN" verify --output json || fail "verify found something"
+    "$ORDERLOG_BIN" verify --wait 60 --output json || fail "verify found something"
     [ "$(view "SELECT count(*) FROM view.orders WHERE status = 'completed'")" = "$(reported completed)" ] ||
         fail "the views know another number of completed orders than the feed: $(reported completed)"
 }
