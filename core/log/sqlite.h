@@ -4,7 +4,7 @@
 
 #include "core/log/log.h"
 
-/* Lets the database grow to this many pages (of 32 KiB) and no more, as if the disk were full; 0 lifts the limit. */
+/* Lets the database grow to this many pages (of 16 KiB) and no more, as if the disk were full; 0 lifts the limit. */
 void log_sqlite_limit_pages(struct log *log, int64_t pages);
 
 #endif

@@ -23,7 +23,7 @@ static void consumer_free(struct sqlog_consumer *consumer) {
     while (consumer->read_count)
         sqlog_read_remove(consumer, consumer->reads[0].partition);
     for (size_t i = 0; i < consumer->held_count; i++)
-        sqlog_batch_unref(consumer->held[i]);
+        sqlog_commit_unref(consumer->held[i]);
     sqlog_fetch_close(consumer);
     arena_free(&consumer->arena);
     pthread_cond_destroy(&consumer->wakeup);
@@ -140,9 +140,16 @@ void sqlog_consumer_pause(struct log_consumer *base, struct str topic, int32_t p
 
 /* ---- polling ---- */
 
+enum { WINDOW = 64 /* commits */ };
+static const int64_t NO_COMMIT = INT64_MAX;
+
+static bool read_pending(const struct sqlog_read *read) {
+    return read->active && read->offset != read->high;
+}
+
 static void release(struct sqlog_consumer *consumer) {
     for (size_t i = 0; i < consumer->held_count; i++)
-        sqlog_batch_unref(consumer->held[i]);
+        sqlog_commit_unref(consumer->held[i]);
     consumer->held_count = consumer->record_count = consumer->record_bytes = 0;
     arena_reset(&consumer->arena);
 }
@@ -155,7 +162,7 @@ static size_t look(struct sqlog_consumer *consumer, bool *woken) {
     for (size_t i = 0; i < consumer->read_count; i++) {
         struct sqlog_read *read = &consumer->reads[i];
         read->high = read->partition->high;
-        count += read->active && read->offset != read->high;
+        count += read_pending(read);
     }
     *woken |= consumer->woken;
     consumer->ready = consumer->woken = false;
@@ -163,22 +170,86 @@ static size_t look(struct sqlog_consumer *consumer, bool *woken) {
     return count;
 }
 
-/* Each partition gets an equal share first, then in turn what is left. An error after records were taken waits for
- * the next poll, which begins with that partition. */
-static bool collect(struct sqlog_consumer *consumer, size_t ready, size_t max, struct err *err) {
-    size_t share = (max + ready - 1) / ready, start = consumer->turn++;
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < consumer->read_count && consumer->record_count < max; i++) {
-            size_t at = (start + i) % consumer->read_count, left = max - consumer->record_count;
-            struct sqlog_read *read = &consumer->reads[at];
-            if (!read->active || sqlog_read_take(consumer, read, pass == 0 && share < left ? share : left, err))
-                continue;
-            if (!consumer->record_count)
-                return false;
-            consumer->turn = at;
-            return true;
-        }
+/* An error is told at once if nothing was taken yet, else by the next poll. */
+static bool read_failed(struct sqlog_consumer *consumer, struct sqlog_read *read) {
+    read->suspect = consumer->record_count > 0;
+    read->failed = !read->suspect;
+    return read->suspect;
+}
+
+/* Which commit each goes on in; the first of them. A partition whose error was told by the last poll is left out once,
+ * so that the others are not held up by it. */
+static bool plan(struct sqlog_consumer *consumer, size_t ready, int64_t *ret_first, struct err *err) {
+    *ret_first = NO_COMMIT;
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        struct sqlog_read *read = &consumer->reads[i];
+        bool skip = read->failed && ready > 1;
+        read->failed = false;
+        read->next_commit = NO_COMMIT;
+        if (skip || !read_pending(read))
+            continue;
+        bool ok = sqlog_read_next(consumer, read, &read->next_commit, err);
+        if (ok && read->suspect)
+            ok = sqlog_read_take(consumer, read, 0, err);
+        if (!ok)
+            return read_failed(consumer, read);
+        read->suspect = false;
+        if (read->next_commit < *ret_first)
+            *ret_first = read->next_commit;
+    }
     return true;
+}
+
+/* Takes from one partition's commit; then finds the next one. */
+static bool take(struct sqlog_consumer *consumer, struct sqlog_read *read, size_t max, struct err *err) {
+    if (!sqlog_read_take(consumer, read, max, err))
+        return false;
+    if (!read_pending(read))
+        read->next_commit = NO_COMMIT;
+    else if (!read->commit)
+        return sqlog_read_next(consumer, read, &read->next_commit, err);
+    return true;
+}
+
+static bool full(const struct sqlog_consumer *consumer, size_t max) {
+    return consumer->record_count >= max || consumer->record_bytes >= SQLOG_POLL_BYTES;
+}
+
+/* Those far ahead of the one that lags most get half of the room, in equal shares: it cannot starve them. */
+static bool collect_shares(struct sqlog_consumer *consumer, size_t ready, size_t max, int64_t first, struct err *err) {
+    size_t share = max / 2 / ready + 1, start = consumer->turn++;
+    for (size_t i = 0; i < consumer->read_count && !full(consumer, max); i++) {
+        struct sqlog_read *read = &consumer->reads[(start + i) % consumer->read_count];
+        size_t left = max - consumer->record_count, end = consumer->record_count + (share < left ? share : left);
+        while (read->next_commit != NO_COMMIT && read->next_commit > first + WINDOW && consumer->record_count < end &&
+               !full(consumer, max))
+            if (!take(consumer, read, end - consumer->record_count, err))
+                return read_failed(consumer, read);
+    }
+    return true;
+}
+
+/* The others go on in the order of the commits, so that each row is read once, however many partitions it serves. */
+static bool collect_in_order(struct sqlog_consumer *consumer, size_t max, int64_t commit, struct err *err) {
+    while (commit != NO_COMMIT && !full(consumer, max)) {
+        int64_t next = NO_COMMIT;
+        for (size_t i = 0; i < consumer->read_count; i++) {
+            struct sqlog_read *read = &consumer->reads[i];
+            if (read->next_commit == commit && !full(consumer, max) &&
+                !take(consumer, read, max - consumer->record_count, err))
+                return read_failed(consumer, read);
+            if (read->next_commit < next)
+                next = read->next_commit;
+        }
+        commit = next;
+    }
+    return true;
+}
+
+static bool collect(struct sqlog_consumer *consumer, size_t ready, size_t max, struct err *err) {
+    int64_t first;
+    return plan(consumer, ready, &first, err) && collect_shares(consumer, ready, max, first, err) &&
+           collect_in_order(consumer, max, first, err);
 }
 
 /* Until there may be something to do; a read-only log has no one who would say so. */

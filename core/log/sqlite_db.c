@@ -36,13 +36,24 @@ bool sqlog_db_run(sqlite3_stmt *stmt, struct err *err) {
     return ok;
 }
 
+bool sqlog_db_read_i64(sqlite3 *db, const char *sql, int64_t *ret, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    if (!sqlog_db_prepare(db, sql, &stmt, err))
+        return false;
+    int rc = sqlite3_step(stmt);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return sqlog_db_err(db, err);
+    *ret = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    return true;
+}
+
 void sqlog_stmt_close(sqlite3_stmt **stmt) {
     sqlite3_finalize(*stmt);
     *stmt = NULL;
 }
 
 /* The page size counts only for a new file. The writer checkpoints by itself, when no one waits for it. */
-static const char write_pragmas[] = "PRAGMA page_size=32768; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+static const char write_pragmas[] = "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                                     "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;"
                                     "PRAGMA cache_size=-8192; PRAGMA temp_store=MEMORY;";
 static const char read_pragmas[] = "PRAGMA cache_size=-1024; PRAGMA temp_store=MEMORY;";

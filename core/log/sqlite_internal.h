@@ -1,4 +1,6 @@
-/* The embedded log, inside. One SQLite file; one row per (commit, partition) holds that commit's records.
+/* The embedded log, inside. One SQLite file, a journal: a row holds all the records of one commit, so that a commit
+ * writes at the end of one table, however many partitions it touches. Where a partition's records are is an index: of
+ * the last commits in memory, of those before in rows of a thousand entries.
  *
  * Threads: any thread appends to a queue; the writer thread commits all that waits in one transaction, publishes it to
  * the readers, and calls the deliveries. Each consumer reads on its own connection, if the tail in memory has not got
@@ -18,25 +20,43 @@
 #include "core/log/adapter.h"
 
 enum {
-    SQLOG_OFFSET_BITS = 40,           /* a batch's row id is tp << 40 | its first offset */
+    SQLOG_OFFSET_BITS = 40,           /* an index row's id is tp << 40 | its first offset */
     SQLOG_TP_MAX = (1 << 23) - 1,     /* numbers of (topic, partition) pairs */
     SQLOG_GROUP_RECORDS = 4096,       /* bounds of one commit */
     SQLOG_GROUP_BYTES = 4 << 20,      /* */
+    SQLOG_INDEX_COMMITS = 1024,       /* how many commits the index on disk may lack; they are read on opening */
+    SQLOG_RUN_MAX = 1024,             /* entries in a row of the index */
     SQLOG_TAIL_BYTES = 8 << 20,       /* what is kept in memory for readers at the end of the log */
     SQLOG_POLL_BYTES = 8 << 20,       /* bounds what one poll hands out, whatever its `max` */
     SQLOG_POSITION_INTERVAL_MS = 200, /* groups' positions are written no more often */
     SQLOG_FOREIGN_POLL_MS = 50,       /* how often a read-only log looks for what another process wrote */
 };
 
-/* Records of one partition that were committed together, encoded as in the database. Immutable. */
-struct sqlog_batch {
-    atomic_int users;
-    struct sqlog_partition *partition;
+/* The records of one partition in one commit. */
+struct sqlog_part {
+    int64_t tp;
     int64_t base;
     int64_t count;
-    struct sqlog_batch *next; /* in the tail: the next younger one; else a consumer's own list */
+    uint32_t sum;
+    struct str records;
+};
+
+/* One row of the journal. Immutable, shared, counted. */
+struct sqlog_commit {
+    atomic_int users;
+    bool made_here; /* never was on disk: its sums need no check */
+    int64_t id;     /* 1, 2, 3 … */
+    int64_t time_us;
     size_t len;
-    char bytes[];
+    char *bytes; /* in the same allocation */
+    size_t part_count;
+    struct sqlog_part parts[];
+};
+
+/* A commit that holds records of a partition, from `base` on. */
+struct sqlog_entry {
+    int64_t base;
+    int64_t commit;
 };
 
 /* An append that waits. */
@@ -60,17 +80,15 @@ struct sqlog_partition {
     int64_t tp;
 
     /* the writer's, under write_mutex */
-    int64_t next_offset;
-    int64_t last_time_us;
     struct sqlog_append *group_first, **group_end; /* its part of the commit being made */
     int64_t group_count;
     size_t group_bytes;
     struct sqlog_partition *group_next;
 
-    /* under mutex */
+    /* under mutex; changed by the writer only (in a read-only log: with read_mutex) */
     int64_t high; /* what readers may see ends here */
-    struct sqlog_batch **tail;
-    size_t tail_first, tail_count, tail_cap;
+    struct sqlog_entry *entries;
+    size_t entry_first, entry_count, entry_cap;
     struct sqlog_consumer **watchers;
     size_t watcher_count, watcher_cap;
 };
@@ -120,9 +138,12 @@ struct sqlog {
 
     pthread_mutex_t write_mutex;
     sqlite3 *write_db;
-    sqlite3_stmt *begin, *commit, *insert, *insert_position;
+    sqlite3_stmt *begin, *commit, *insert, *insert_index, *set_indexed, *insert_position;
     int wal_pages, checkpoint_at;
-    bool doubt; /* a transaction failed: read the offsets again before the next one */
+    bool doubt; /* a transaction failed: see what is there before the next one */
+    int64_t last_commit, last_time_us;
+    int64_t indexed; /* commits up to this one are in the index on disk */
+    bool loaded;
 
     pthread_mutex_t read_mutex;
     sqlite3 *read_db;
@@ -133,9 +154,9 @@ struct sqlog {
     pthread_cond_t delivered; /* for those who flush */
     struct sqlog_append *queue, **queue_end;
     bool closing;
-    int64_t positions_due_us; /* 0: nothing to be written */
-    struct sqlog_batch *tail_oldest, **tail_end;
-    size_t tail_bytes;
+    int64_t positions_due_us;   /* 0: nothing to be written */
+    struct sqlog_commit **tail; /* the last commits, without a gap, from tail_first on */
+    size_t tail_first, tail_count, tail_cap, tail_bytes;
     struct sqlog_group *groups;
     pthread_t writer;
 };
@@ -155,11 +176,14 @@ struct sqlog_read {
     int64_t offset; /* the next; valid when active */
     int64_t high;   /* as seen at the start of the poll */
     bool active;
-    struct sqlog_batch *batch; /* what `rest` points into, or NULL */
+    bool suspect;                /* failed after other records were taken: say so in the next poll */
+    bool failed;                 /* the last poll said so: let the others go first in this one */
+    int64_t next_commit;         /* a poll's */
+    struct sqlog_commit *commit; /* what `rest` points into, or NULL */
     struct str rest;
-    int64_t left; /* records in rest */
-    int64_t time_us;
-    struct sqlog_batch *ahead; /* read from the database, comes next */
+    int64_t left;            /* records in rest */
+    struct sqlog_entry *run; /* the entries that come next, from run_at on */
+    size_t run_at, run_count;
 };
 
 struct sqlog_consumer {
@@ -179,11 +203,12 @@ struct sqlog_consumer {
     size_t read_count, read_cap, turn;
     struct log_record *records;
     size_t record_count, record_cap, record_bytes;
-    struct sqlog_batch **held; /* what the records of the last poll point into */
+    struct sqlog_commit **held; /* what the records of the last poll point into */
     size_t held_count, held_cap;
     struct arena arena;
+    struct sqlog_commit *row; /* the last one read from the database: other partitions want it too */
     sqlite3 *db;
-    sqlite3_stmt *select;
+    sqlite3_stmt *select_commit, *select_index;
 };
 
 static inline struct sqlog *sqlog_of(const struct log *log) {
@@ -205,6 +230,8 @@ CHECK_RESULT bool sqlog_db_exec(sqlite3 *db, const char *sql, struct err *err);
 CHECK_RESULT bool sqlog_db_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret, struct err *err);
 /* Steps a statement that gives no rows, and resets it. */
 CHECK_RESULT bool sqlog_db_run(sqlite3_stmt *stmt, struct err *err);
+/* The first column of the first row, 0 without one. */
+CHECK_RESULT bool sqlog_db_read_i64(sqlite3 *db, const char *sql, int64_t *ret, struct err *err);
 /* Fills err from the connection's last error. */
 bool sqlog_db_err(sqlite3 *db, struct err *err);
 void sqlog_stmt_close(sqlite3_stmt **stmt);
@@ -219,14 +246,10 @@ CHECK_RESULT bool sqlog_schema_read(struct sqlog *log, struct err *err);
 /* ---- sqlite_topics.c ---- */
 
 struct sqlog_partition *sqlog_partition_find(struct sqlog *log, struct str topic, int32_t partition, struct err *err);
+struct sqlog_partition *sqlog_partition_by_tp(struct sqlog *log, int64_t tp); /* or NULL */
 struct sqlog_topic *sqlog_topic_find(struct sqlog *log, struct str name);
-/* Reads the topics and the ends of all partitions on `db`; readers of partitions that have grown are woken. With
- * write_mutex held when `db` is the writer's, which then goes on from there. */
 CHECK_RESULT bool sqlog_topics_load(struct sqlog *log, sqlite3 *db, struct err *err);
-/* For a read-only log: sees what another process has written since. Takes read_mutex. */
-CHECK_RESULT bool sqlog_refresh(struct sqlog *log, struct err *err);
 void sqlog_topics_free(struct sqlog *log);
-
 bool sqlog_topics_create(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
 
 /* ---- sqlite_query.c: questions of tools ---- */
@@ -238,29 +261,59 @@ bool sqlog_watermarks(struct log *log, struct str topic, int32_t partition, int6
 bool sqlog_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
                           struct err *err);
 
-/* ---- sqlite_batch.c: batches of records ---- */
+/* ---- sqlite_load.c: what the database holds ---- */
 
-/* A batch of `count` records to be copied in by sqlog_batch_add, `bytes` long together. */
-struct sqlog_batch *sqlog_batch_new(struct sqlog_partition *partition, int64_t base, int64_t count, int64_t time_us,
-                                    size_t bytes, char **ret_at);
-void sqlog_batch_seal(struct sqlog_batch *batch);
-struct sqlog_batch *sqlog_batch_ref(struct sqlog_batch *batch);
-void sqlog_batch_unref(struct sqlog_batch *batch);
-/* The reader's way in: the bytes of the records and the time of all. */
-CHECK_RESULT bool sqlog_batch_open(struct sqlog_batch *batch, struct str *ret_records, int64_t *ret_time_us,
-                                   struct err *err);
-/* A batch from a row of the database, checked. */
-CHECK_RESULT bool sqlog_batch_from_row(struct sqlog_partition *partition, int64_t id, const void *bytes, size_t len,
-                                       struct sqlog_batch **ret, struct err *err);
+/* Sees topics and commits that are in the database and not yet in memory, and wakes their readers. `db` is the writer's
+ * (with write_mutex held), in a read-only log the one for questions (with read_mutex held). */
+CHECK_RESULT bool sqlog_load(struct sqlog *log, sqlite3 *db, struct err *err);
+/* For a read-only log: sees what another process has written since. Takes read_mutex. */
+CHECK_RESULT bool sqlog_refresh(struct sqlog *log, struct err *err);
 
-/* ---- sqlite_tail.c: the youngest batches, in memory; all with mutex held ---- */
+/* ---- sqlite_commit.c: the bytes of a journal row ---- */
 
-void sqlog_tail_add(struct sqlog *log, struct sqlog_batch *batch);
-/* The batch that holds the offset, with a reference for the caller, or NULL. */
-struct sqlog_batch *sqlog_tail_find(struct sqlog_partition *partition, int64_t offset);
-void sqlog_tail_free(struct sqlog *log);
-/* Those who read this partition have something to read. */
-void sqlog_partition_wake(struct sqlog_partition *partition);
+/* Space for `part_count` parts of `bytes` together; the caller fills in tp, base, count, records.len of each. */
+struct sqlog_commit *sqlog_commit_new(size_t part_count, size_t bytes);
+/* Writes the head; then each part's records.ptr says where its records go. */
+void sqlog_commit_place(struct sqlog_commit *commit);
+/* Once they are there: the sums. */
+void sqlog_commit_seal(struct sqlog_commit *commit);
+/* From a row; checks the head. The records' sums are checked by sqlog_part_check. */
+CHECK_RESULT bool sqlog_commit_parse(int64_t id, int64_t time_us, const void *bytes, size_t len,
+                                     struct sqlog_commit **ret, struct err *err);
+CHECK_RESULT bool sqlog_part_check(const struct sqlog_part *part, struct err *err);
+struct sqlog_commit *sqlog_commit_ref(struct sqlog_commit *commit);
+void sqlog_commit_unref(struct sqlog_commit *commit); /* NULL is fine */
+
+/* ---- sqlite_tail.c: the last commits, in memory; all with mutex held ---- */
+
+void sqlog_tail_add(struct sqlog *log, struct sqlog_commit *commit);       /* takes the reference over */
+struct sqlog_commit *sqlog_tail_find(const struct sqlog *log, int64_t id); /* with a reference, or NULL */
+void sqlog_tail_clear(struct sqlog *log);
+/* Makes a commit known: high watermarks, index, tail, readers. Takes the reference over. Takes mutex. */
+CHECK_RESULT bool sqlog_commit_publish(struct sqlog *log, struct sqlog_commit *commit, struct err *err);
+
+/* ---- sqlite_index.c ---- */
+
+/* With mutex held. */
+void sqlog_index_add(struct sqlog_partition *partition, int64_t base, int64_t commit);
+/* Inside of the writer's transaction: writes the entries that the index on disk lacks. */
+CHECK_RESULT bool sqlog_index_write(struct sqlog *log, struct err *err);
+/* It is committed up to this commit: what was written the time before may leave the memory. Takes mutex. */
+void sqlog_index_written(struct sqlog *log, int64_t commit);
+/* The entries from the one that holds the offset on, up to SQLOG_RUN_MAX; false if that one is not in memory. Takes
+ * mutex. */
+bool sqlog_index_recent(struct sqlog *log, const struct sqlog_partition *partition, int64_t offset,
+                        struct sqlog_entry *ret, size_t *ret_count);
+/* The same on disk; none when no commit there holds the offset. `stmt` is of sqlog_index_select. */
+extern const char sqlog_index_select[];
+CHECK_RESULT bool sqlog_index_read(sqlite3_stmt *stmt, const struct sqlog_partition *partition, int64_t offset,
+                                   struct sqlog_entry *ret, size_t *ret_count, struct err *err);
+/* Where the partition ends by the index on disk. */
+CHECK_RESULT bool sqlog_index_end(sqlite3_stmt *stmt, const struct sqlog_partition *partition, int64_t *ret,
+                                  struct err *err);
+/* The partition's first offset in this commit or a later one; `high` if there is none. With read_mutex held. */
+CHECK_RESULT bool sqlog_index_after(struct sqlog *log, const struct sqlog_partition *partition, int64_t commit,
+                                    int64_t high, int64_t *ret, struct err *err);
 
 /* ---- sqlite_writer.c ---- */
 
@@ -293,11 +346,13 @@ bool sqlog_consumer_poll(struct log_consumer *consumer, size_t max, int64_t time
                          struct err *err);
 void sqlog_consumer_wake(struct log_consumer *consumer);
 
-/* Reads forget and make; the caller holds no lock. */
 void sqlog_read_add(struct sqlog_consumer *consumer, struct sqlog_partition *partition);
 void sqlog_read_remove(struct sqlog_consumer *consumer, struct sqlog_partition *partition);
 void sqlog_read_stop(struct sqlog_consumer *consumer, struct sqlog_read *read);
-/* Takes up to `max` records of this partition into consumer->records. */
+/* Which commit this read goes on in. */
+CHECK_RESULT bool sqlog_read_next(struct sqlog_consumer *consumer, struct sqlog_read *read, int64_t *ret_commit,
+                                  struct err *err);
+/* Takes up to `max` records of that commit into consumer->records; sees that it can be read even for 0. */
 CHECK_RESULT bool sqlog_read_take(struct sqlog_consumer *consumer, struct sqlog_read *read, size_t max,
                                   struct err *err);
 void sqlog_fetch_close(struct sqlog_consumer *consumer);

@@ -91,17 +91,20 @@ static bool open_all(struct sqlog *log, struct err *err) {
     if (log->read_only && access(log->path, F_OK) != 0)
         return err_set(err, ERR_NOT_FOUND, "there is no log at %s", log->path);
     return sqlog_db_open(log, false, &log->read_db, err) && sqlog_schema_read(log, err) &&
-           sqlog_topics_load(log, log->read_only ? log->read_db : log->write_db, err) &&
+           sqlog_load(log, log->read_only ? log->read_db : log->write_db, err) &&
            (log->read_only || start_writer(log, err));
 }
 
 static void free_log(struct sqlog *log) {
-    sqlog_tail_free(log);
+    sqlog_tail_clear(log);
+    free(log->tail);
     sqlog_groups_free(log);
     sqlog_topics_free(log);
     sqlite3_finalize(log->begin);
     sqlite3_finalize(log->commit);
     sqlite3_finalize(log->insert);
+    sqlite3_finalize(log->insert_index);
+    sqlite3_finalize(log->set_indexed);
     sqlite3_finalize(log->insert_position);
     sqlite3_close_v2(log->read_db);
     sqlite3_close_v2(log->write_db);
@@ -125,7 +128,6 @@ bool log_sqlite_open(const char *rest, const struct log_options *options, struct
     log->read_only = options->read_only;
     log->lock_fd = -1;
     log->queue_end = &log->queue;
-    log->tail_end = &log->tail_oldest;
     atomic_init(&log->topics, mem_zalloc(sizeof(struct sqlog_topics)));
     pthread_mutex_init(&log->write_mutex, NULL);
     pthread_mutex_init(&log->read_mutex, NULL);

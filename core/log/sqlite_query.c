@@ -46,39 +46,25 @@ bool sqlog_watermarks(struct log *base, struct str topic, int32_t partition, int
     return true;
 }
 
-/* The first batch that begins at or after `from`; none: one at `high`, at the end of time. */
-static bool batch_after(sqlite3_stmt *stmt, struct sqlog_partition *partition, int64_t from, int64_t high,
-                        int64_t *ret_base, int64_t *ret_time_us, struct err *err) {
-    sqlite3_bind_int64(stmt, 1, sqlog_row_id(partition, from));
-    sqlite3_bind_int64(stmt, 2, sqlog_row_id(partition, high));
-    int rc = sqlite3_step(stmt);
-    *ret_base = rc == SQLITE_ROW ? sqlog_row_offset(sqlite3_column_int64(stmt, 0)) : high;
-    *ret_time_us = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 1) : INT64_MAX;
-    bool ok = rc == SQLITE_ROW || rc == SQLITE_DONE || sqlog_db_err(sqlite3_db_handle(stmt), err);
-    sqlite3_reset(stmt);
-    return ok;
-}
-
-/* By halves: times never decrease within a partition, and all records of a batch have the same. */
-static bool offset_search(sqlite3 *db, struct sqlog_partition *partition, int64_t high, int64_t time_us, int64_t *ret,
-                          struct err *err) {
+/* The first commit at or after a time, or the one after the last: by halves, times never decrease. */
+static bool commit_search(sqlite3 *db, int64_t time_us, int64_t *ret, struct err *err) {
     STMT_AUTO *stmt = NULL;
-    if (!sqlog_db_prepare(db, "SELECT id, max_time FROM batch WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1", &stmt,
-                          err))
+    if (!sqlog_db_prepare(db, "SELECT time FROM journal WHERE id = ?1", &stmt, err))
         return false;
-    int64_t from = 0, to = high, base, time_of; /* batches before `from` are too early, those after `to` are not */
+    int64_t from = 1, to = INT64_MAX / 2; /* beyond the last there is no row, and no row is late enough */
     while (from < to) {
         int64_t middle = from + (to - from) / 2;
-        if (!batch_after(stmt, partition, middle, high, &base, &time_of, err))
-            return false;
-        if (time_of < time_us)
-            from = base + 1;
+        sqlite3_bind_int64(stmt, 1, middle);
+        int rc = sqlite3_step(stmt);
+        if (rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) < time_us)
+            from = middle + 1;
         else
             to = middle;
+        sqlite3_reset(stmt);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+            return sqlog_db_err(db, err);
     }
-    if (!batch_after(stmt, partition, from, high, &base, &time_of, err))
-        return false;
-    *ret = base;
+    *ret = from;
     return true;
 }
 
@@ -92,7 +78,9 @@ bool sqlog_offset_at_time(struct log *base, struct str topic, int32_t partition,
         return false;
     int64_t high = partition_high(log, found);
     pthread_mutex_lock(&log->read_mutex);
-    bool ok = offset_search(log->read_db, found, high, time_us, ret, err);
+    int64_t commit = 0;
+    bool ok =
+        commit_search(log->read_db, time_us, &commit, err) && sqlog_index_after(log, found, commit, high, ret, err);
     pthread_mutex_unlock(&log->read_mutex);
     return ok;
 }

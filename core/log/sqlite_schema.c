@@ -9,29 +9,21 @@ static const char schema[] =
     "CREATE TABLE topic(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, uuid TEXT NOT NULL,"
     " partitions INTEGER NOT NULL, retention_ms INTEGER NOT NULL, compacted INTEGER NOT NULL,"
     " first_tp INTEGER NOT NULL);"
-    /* id = (topic.first_tp + partition) << 40 | first offset; bytes: see sqlite_batch.c */
-    "CREATE TABLE batch(id INTEGER PRIMARY KEY, last_offset INTEGER NOT NULL, max_time INTEGER NOT NULL,"
+    /* A commit's records: see sqlite_commit.c. */
+    "CREATE TABLE journal(id INTEGER PRIMARY KEY, time INTEGER NOT NULL, bytes BLOB NOT NULL);"
+    /* id = (topic.first_tp + partition) << 40 | first offset: see sqlite_index.c. */
+    "CREATE TABLE part(id INTEGER PRIMARY KEY, end INTEGER NOT NULL, last_commit INTEGER NOT NULL,"
     " bytes BLOB NOT NULL);"
     "CREATE TABLE position(grp TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,"
     " offset INTEGER NOT NULL, time INTEGER NOT NULL, PRIMARY KEY(grp, topic, partition)) WITHOUT ROWID;";
-
-static bool read_i64(sqlite3 *db, const char *sql, int64_t *ret, struct err *err) {
-    STMT_AUTO *stmt = NULL;
-    if (!sqlog_db_prepare(db, sql, &stmt, err))
-        return false;
-    int rc = sqlite3_step(stmt);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return sqlog_db_err(db, err);
-    *ret = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
-    return true;
-}
 
 static bool schema_make(sqlite3 *db, struct err *err) {
     struct id id = id_random();
     char sql[256];
     snprintf(sql, sizeof sql,
-             "INSERT INTO meta VALUES ('format', %d), ('id', '%s'), ('barrier', 0); PRAGMA application_id=%d;", FORMAT,
-             id.text, APPLICATION_ID);
+             "INSERT INTO meta VALUES ('format', %d), ('id', '%s'), ('indexed', 0), ('barrier', 0); PRAGMA "
+             "application_id=%d;",
+             FORMAT, id.text, APPLICATION_ID);
     return sqlog_db_exec(db, schema, err) && sqlog_db_exec(db, sql, err);
 }
 
@@ -41,8 +33,8 @@ bool sqlog_schema_prepare(struct sqlog *log, struct err *err) {
     int64_t tables;
     if (!sqlog_db_exec(db, "BEGIN IMMEDIATE", err))
         return false;
-    if (!read_i64(db, "SELECT count(*) FROM sqlite_schema", &tables, err) || (!tables && !schema_make(db, err)) ||
-        !sqlog_db_exec(db, "COMMIT", err)) {
+    if (!sqlog_db_read_i64(db, "SELECT count(*) FROM sqlite_schema", &tables, err) ||
+        (!tables && !schema_make(db, err)) || !sqlog_db_exec(db, "COMMIT", err)) {
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return false;
     }
@@ -51,11 +43,11 @@ bool sqlog_schema_prepare(struct sqlog *log, struct err *err) {
 
 bool sqlog_schema_read(struct sqlog *log, struct err *err) {
     int64_t application, format;
-    if (!read_i64(log->read_db, "PRAGMA application_id", &application, err))
+    if (!sqlog_db_read_i64(log->read_db, "PRAGMA application_id", &application, err))
         return false;
     if (application != APPLICATION_ID)
         return err_set(err, ERR_CONFIG, "%s is a database, but no log of ours", log->path);
-    if (!read_i64(log->read_db, "SELECT value FROM meta WHERE key = 'format'", &format, err))
+    if (!sqlog_db_read_i64(log->read_db, "SELECT value FROM meta WHERE key = 'format'", &format, err))
         return false;
     if (format != FORMAT)
         return err_set(err, ERR_CONFIG, "%s has the format %lld; this program knows %d", log->path, (long long)format,

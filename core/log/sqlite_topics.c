@@ -1,9 +1,7 @@
-/* Topics in memory: which there are, and where each partition ends. */
+/* The topics: an immutable list in memory, and their table. */
 #include "core/log/sqlite_internal.h"
 
 #include <stdlib.h>
-
-#include "core/base/clock.h"
 
 struct sqlog_topic *sqlog_topic_find(struct sqlog *log, struct str name) {
     const struct sqlog_topics *topics = atomic_load_explicit(&log->topics, memory_order_acquire);
@@ -26,6 +24,17 @@ struct sqlog_partition *sqlog_partition_find(struct sqlog *log, struct str topic
     return &found->partitions[partition];
 }
 
+struct sqlog_partition *sqlog_partition_by_tp(struct sqlog *log, int64_t tp) {
+    const struct sqlog_topics *topics = atomic_load_explicit(&log->topics, memory_order_acquire);
+    for (size_t i = 0; i < topics->count; i++) {
+        struct sqlog_topic *topic = topics->items[i];
+        int64_t first = topic->partitions[0].tp;
+        if (tp >= first && tp < first + topic->info.partitions)
+            return &topic->partitions[tp - first];
+    }
+    return NULL;
+}
+
 static struct sqlog_topic *topic_new(struct str name, struct str id, int32_t partitions, int64_t first_tp) {
     struct sqlog_topic *topic = mem_zalloc(sizeof *topic + (size_t)partitions * sizeof topic->partitions[0]);
     topic->info = (struct log_topic){{mem_strdup(name), name.len}, {mem_strdup(id), id.len}, partitions};
@@ -39,7 +48,7 @@ static struct sqlog_topic *topic_new(struct str name, struct str id, int32_t par
 
 static void topic_free(struct sqlog_topic *topic) {
     for (int32_t i = 0; i < topic->info.partitions; i++) {
-        free(topic->partitions[i].tail);
+        free(topic->partitions[i].entries);
         free(topic->partitions[i].watchers);
     }
     free((char *)topic->info.name.ptr);
@@ -81,7 +90,7 @@ static struct str column_str(sqlite3_stmt *stmt, int column) {
     return (struct str){text ? text : "", (size_t)sqlite3_column_bytes(stmt, column)};
 }
 
-static bool topics_load_list(struct sqlog *log, sqlite3 *db, struct err *err) {
+bool sqlog_topics_load(struct sqlog *log, sqlite3 *db, struct err *err) {
     STMT_AUTO *stmt = NULL;
     if (!sqlog_db_prepare(db, "SELECT name, uuid, partitions, first_tp FROM topic ORDER BY id", &stmt, err))
         return false;
@@ -94,63 +103,6 @@ static bool topics_load_list(struct sqlog *log, sqlite3 *db, struct err *err) {
             topics_add(log, topic_new(column_str(stmt, 0), column_str(stmt, 1), (int32_t)partitions, first_tp));
     }
     return rc == SQLITE_DONE || sqlog_db_err(db, err);
-}
-
-static bool partition_load_end(struct sqlog *log, struct sqlog_partition *partition, sqlite3_stmt *last,
-                               struct err *err) {
-    sqlite3_bind_int64(last, 1, sqlog_row_id(partition, 0));
-    sqlite3_bind_int64(last, 2, sqlog_row_id(partition, 0) + (((int64_t)1 << SQLOG_OFFSET_BITS) - 1));
-    int64_t high = 0, time_us = 0;
-    int rc = sqlite3_step(last);
-    if (rc == SQLITE_ROW) {
-        high = sqlite3_column_int64(last, 0) + 1;
-        time_us = sqlite3_column_int64(last, 1);
-    }
-    sqlite3_reset(last);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return sqlog_db_err(sqlite3_db_handle(last), err);
-    partition->next_offset = high;
-    partition->last_time_us = time_us;
-    pthread_mutex_lock(&log->mutex);
-    if (high > partition->high)
-        sqlog_partition_wake(partition);
-    partition->high = high;
-    pthread_mutex_unlock(&log->mutex);
-    return true;
-}
-
-bool sqlog_topics_load(struct sqlog *log, sqlite3 *db, struct err *err) {
-    if (!topics_load_list(log, db, err))
-        return false;
-    STMT_AUTO *last = NULL;
-    if (!sqlog_db_prepare(
-            db, "SELECT last_offset, max_time FROM batch WHERE id >= ?1 AND id <= ?2 ORDER BY id DESC LIMIT 1", &last,
-            err))
-        return false;
-    const struct sqlog_topics *topics = atomic_load(&log->topics);
-    for (size_t i = 0; i < topics->count; i++)
-        for (int32_t p = 0; p < topics->items[i]->info.partitions; p++)
-            if (!partition_load_end(log, &topics->items[i]->partitions[p], last, err))
-                return false;
-    return true;
-}
-
-bool sqlog_refresh(struct sqlog *log, struct err *err) {
-    if (!log->read_only)
-        return true;
-    pthread_mutex_lock(&log->read_mutex);
-    STMT_AUTO *stmt = NULL;
-    bool ok = sqlog_db_prepare(log->read_db, "PRAGMA data_version", &stmt, err);
-    if (ok && sqlite3_step(stmt) != SQLITE_ROW)
-        ok = sqlog_db_err(log->read_db, err);
-    if (ok && sqlite3_column_int64(stmt, 0) != log->data_version) {
-        int64_t version = sqlite3_column_int64(stmt, 0);
-        ok = sqlog_topics_load(log, log->read_db, err);
-        if (ok)
-            log->data_version = version;
-    }
-    pthread_mutex_unlock(&log->read_mutex);
-    return ok;
 }
 
 /* ---- creating ---- */
@@ -206,7 +158,7 @@ bool sqlog_topics_create(struct log *base, const struct log_topic_spec *specs, s
             missing[missing_count++] = &specs[i];
     }
     if (ok && missing_count)
-        ok = topics_insert(log->write_db, missing, missing_count, err) && topics_load_list(log, log->write_db, err);
+        ok = topics_insert(log->write_db, missing, missing_count, err) && sqlog_topics_load(log, log->write_db, err);
     pthread_mutex_unlock(&log->write_mutex);
     free(missing);
     return ok;

@@ -26,7 +26,9 @@ bool sqlog_writer_prepare(struct sqlog *log, struct err *err) {
     sqlite3_wal_hook(db, wal_grew, log);
     return sqlog_db_prepare(db, "BEGIN IMMEDIATE", &log->begin, err) &&
            sqlog_db_prepare(db, "COMMIT", &log->commit, err) &&
-           sqlog_db_prepare(db, "INSERT INTO batch VALUES (?1, ?2, ?3, ?4)", &log->insert, err) &&
+           sqlog_db_prepare(db, "INSERT INTO journal VALUES (?1, ?2, ?3)", &log->insert, err) &&
+           sqlog_db_prepare(db, "INSERT INTO part VALUES (?1, ?2, ?3, ?4)", &log->insert_index, err) &&
+           sqlog_db_prepare(db, "UPDATE meta SET value = ?1 WHERE key = 'indexed'", &log->set_indexed, err) &&
            sqlog_db_prepare(db, "INSERT OR REPLACE INTO position VALUES (?1, ?2, ?3, ?4, ?5)", &log->insert_position,
                             err);
 }
@@ -56,8 +58,10 @@ static struct sqlog_append *group_take(struct sqlog *log) {
     return group;
 }
 
-static struct sqlog_partition *group_sort(struct sqlog_append *group) {
+/* By partition; those that have failed already are left out. */
+static struct sqlog_partition *group_sort(struct sqlog_append *group, size_t *ret_parts, size_t *ret_bytes) {
     struct sqlog_partition *touched = NULL, **end = &touched;
+    *ret_parts = *ret_bytes = 0;
     for (; group; group = group->next) {
         struct sqlog_partition *partition = group->partition;
         if (group->failed)
@@ -68,49 +72,55 @@ static struct sqlog_partition *group_sort(struct sqlog_append *group) {
             partition->group_next = NULL;
             *end = partition;
             end = &partition->group_next;
+            ++*ret_parts;
         }
         *partition->group_end = group;
         partition->group_end = &group->next_in_partition;
         partition->group_count++;
         partition->group_bytes += group->len;
+        *ret_bytes += group->len;
     }
     return touched;
 }
 
-static struct sqlog_batch *partition_batch(struct sqlog_partition *partition, int64_t now_us) {
-    if (now_us > partition->last_time_us)
-        partition->last_time_us = now_us;
-    char *at;
-    struct sqlog_batch *batch = sqlog_batch_new(partition, partition->next_offset, partition->group_count,
-                                                partition->last_time_us, partition->group_bytes, &at);
-    int64_t offset = partition->next_offset;
+static void part_fill(const struct sqlog_part *part, struct sqlog_partition *partition) {
+    char *at = (char *)part->records.ptr;
+    int64_t offset = part->base;
     for (struct sqlog_append *append = partition->group_first; append; append = append->next_in_partition) {
         memcpy(at, append->bytes, append->len);
         at += append->len;
         append->offset = offset++;
     }
-    sqlog_batch_seal(batch);
     partition->group_count = 0;
-    return batch;
 }
 
-static struct sqlog_batch *group_batches(struct sqlog_append *group) {
-    struct sqlog_batch *batches = NULL, **end = &batches;
+/* NULL when there is nothing to be written. */
+static struct sqlog_commit *group_encode(const struct sqlog *log, struct sqlog_append *group) {
+    size_t part_count, bytes;
+    struct sqlog_partition *first = group_sort(group, &part_count, &bytes);
+    if (!first)
+        return NULL;
+    struct sqlog_commit *commit = sqlog_commit_new(part_count, bytes);
     int64_t now_us = clock_now_us();
-    for (struct sqlog_partition *partition = group_sort(group); partition; partition = partition->group_next) {
-        *end = partition_batch(partition, now_us);
-        end = &(*end)->next;
-    }
-    return batches;
+    commit->id = log->last_commit + 1;
+    commit->time_us = now_us > log->last_time_us ? now_us : log->last_time_us;
+    struct sqlog_part *part = commit->parts;
+    for (struct sqlog_partition *at = first; at; at = at->group_next, part++)
+        *part = (struct sqlog_part){at->tp, at->high, at->group_count, 0, {NULL, at->group_bytes}};
+    sqlog_commit_place(commit);
+    part = commit->parts;
+    for (struct sqlog_partition *at = first; at; at = at->group_next)
+        part_fill(part++, at);
+    sqlog_commit_seal(commit);
+    return commit;
 }
 
 /* ---- the transaction ---- */
 
-static bool batch_insert(struct sqlog *log, const struct sqlog_batch *batch, struct err *err) {
-    sqlite3_bind_int64(log->insert, 1, sqlog_row_id(batch->partition, batch->base));
-    sqlite3_bind_int64(log->insert, 2, batch->base + batch->count - 1);
-    sqlite3_bind_int64(log->insert, 3, batch->partition->last_time_us);
-    sqlite3_bind_blob64(log->insert, 4, batch->bytes, batch->len, SQLITE_STATIC);
+static bool commit_insert(struct sqlog *log, const struct sqlog_commit *commit, struct err *err) {
+    sqlite3_bind_int64(log->insert, 1, commit->id);
+    sqlite3_bind_int64(log->insert, 2, commit->time_us);
+    sqlite3_bind_blob64(log->insert, 3, commit->bytes, commit->len, SQLITE_STATIC);
     return sqlog_db_run(log->insert, err);
 }
 
@@ -123,58 +133,45 @@ static enum log_outcome commit_outcome(struct sqlog *log, int rc) {
     return replaced ? LOG_NOT_PERSISTED : LOG_OUTCOME_UNKNOWN;
 }
 
-static enum log_outcome transaction_run(struct sqlog *log, const struct sqlog_batch *batches, bool positions,
+/* What goes along with the records, now and then. */
+struct extras {
+    bool positions;
+    bool index;
+};
+
+static enum log_outcome transaction_run(struct sqlog *log, const struct sqlog_commit *commit, struct extras extras,
                                         struct err *err) {
-    bool ok = sqlog_db_run(log->begin, err);
-    for (; ok && batches; batches = batches->next)
-        ok = batch_insert(log, batches, err);
-    if (ok && positions)
-        ok = sqlog_positions_write(log, err);
-    if (ok && sqlog_db_run(log->commit, err))
+    bool ok = sqlog_db_run(log->begin, err) && (!commit || commit_insert(log, commit, err)) &&
+              (!extras.index || sqlog_index_write(log, err)) && (!extras.positions || sqlog_positions_write(log, err));
+    if (ok && sqlog_db_run(log->commit, err)) {
+        if (extras.index)
+            sqlog_index_written(log, log->last_commit);
         return LOG_PERSISTED;
+    }
     int rc = sqlite3_errcode(log->write_db);
     if (!sqlite3_get_autocommit(log->write_db))
         sqlite3_exec(log->write_db, "ROLLBACK", NULL, NULL, NULL);
     log->doubt = true;
-    if (positions)
+    if (extras.positions)
         sqlog_positions_retry(log);
     return ok ? commit_outcome(log, rc) : LOG_NOT_PERSISTED;
 }
 
-static void batches_publish(struct sqlog *log, struct sqlog_batch *batches) {
-    pthread_mutex_lock(&log->mutex);
-    for (struct sqlog_batch *batch = batches, *next; batch; batch = next) {
-        next = batch->next;
-        struct sqlog_partition *partition = batch->partition;
-        partition->high = partition->next_offset = batch->base + batch->count;
-        sqlog_tail_add(log, batch);
-        sqlog_partition_wake(partition);
-    }
-    pthread_mutex_unlock(&log->mutex);
-}
-
-static void batches_drop(struct sqlog_batch *batches) {
-    while (batches) {
-        struct sqlog_batch *next = batches->next;
-        sqlog_batch_unref(batches);
-        batches = next;
-    }
-}
-
-static enum log_outcome group_commit(struct sqlog *log, struct sqlog_append *group, bool positions, struct err *err) {
+static enum log_outcome group_commit(struct sqlog *log, struct sqlog_append *group, struct extras extras,
+                                     struct err *err) {
     if (log->doubt) {
-        if (!sqlog_topics_load(log, log->write_db, err))
+        if (!sqlog_load(log, log->write_db, err))
             return LOG_NOT_PERSISTED;
         log->doubt = false;
     }
-    struct sqlog_batch *batches = group_batches(group);
-    if (!batches && !positions)
+    struct sqlog_commit *commit = group_encode(log, group);
+    if (!commit && !extras.positions && !extras.index)
         return LOG_PERSISTED;
-    enum log_outcome outcome = transaction_run(log, batches, positions, err);
-    if (outcome == LOG_PERSISTED)
-        batches_publish(log, batches);
-    else
-        batches_drop(batches);
+    enum log_outcome outcome = transaction_run(log, commit, extras, err);
+    if (outcome != LOG_PERSISTED)
+        sqlog_commit_unref(commit);
+    else if (commit && !sqlog_commit_publish(log, commit, err))
+        logging_err(err, "log.index_wrong", "path=%s", log->path);
     return outcome;
 }
 
@@ -190,10 +187,12 @@ static void checkpoint(struct sqlog *log) {
     log->checkpoint_at = log->wal_pages + CHECKPOINT_PAGES;
 }
 
-static void group_write(struct sqlog *log, struct sqlog_append *group, bool positions) {
+static void group_write(struct sqlog *log, struct sqlog_append *group, bool positions, bool closing) {
     struct err err = {0};
     pthread_mutex_lock(&log->write_mutex);
-    enum log_outcome outcome = group_commit(log, group, positions, &err);
+    int64_t unindexed = log->last_commit - log->indexed;
+    struct extras extras = {positions, unindexed >= SQLOG_INDEX_COMMITS || (closing && unindexed)};
+    enum log_outcome outcome = group_commit(log, group, extras, &err);
     pthread_mutex_unlock(&log->write_mutex);
     if (outcome != LOG_PERSISTED)
         logging_err(&err, "log.commit_failed", "path=%s", log->path);
@@ -219,11 +218,12 @@ void *sqlog_writer_main(void *user) {
         struct sqlog_append *group = group_take(log);
         bool positions = positions_due(log);
         pthread_mutex_unlock(&log->mutex);
-        group_write(log, group, positions);
+        group_write(log, group, positions, false);
         pthread_mutex_lock(&log->mutex);
     }
+    bool positions = log->positions_due_us != 0;
     pthread_mutex_unlock(&log->mutex);
-    sqlog_writer_flush_positions(log);
+    group_write(log, NULL, positions, true);
     return NULL;
 }
 
@@ -232,5 +232,5 @@ void sqlog_writer_flush_positions(struct sqlog *log) {
     bool positions = log->positions_due_us != 0;
     pthread_mutex_unlock(&log->mutex);
     if (positions)
-        group_write(log, NULL, true);
+        group_write(log, NULL, true, false);
 }
