@@ -63,6 +63,7 @@ struct room_ops {
     struct row *(*row)(struct room *room, int table, struct str key);
     void (*want)(struct room *room, int table, struct str key);
     void (*want_open)(struct room *room, int table);
+    void (*want_catalogue)(struct room *room);
     void (*put)(struct room *room, int table, struct row *row, int64_t guard, bool closed);
     struct row *(*next_open)(struct room *room, int table, struct row *after);
     void (*emit)(struct room *room, struct str topic, struct str key, struct str subject,
@@ -95,6 +96,11 @@ static inline void room_want(struct room *room, int table, struct str key) {
 /* Asks for all rows of a table that are not closed. Expensive; for what operators do now and then. */
 static inline void room_want_open(struct room *room, int table) {
     room->ops->want_open(room, table);
+}
+/* checkout only: the catalogue must be as new as the log is now, before this record is decided. */
+static inline void room_want_catalogue(struct room *room) {
+    if (room->ops->want_catalogue)
+        room->ops->want_catalogue(room);
 }
 /* The loaded rows that are not closed, in no particular order: NULL begins and ends. */
 static inline struct row *room_next_open(struct room *room, int table, struct row *after) {

@@ -1,0 +1,202 @@
+#include "consumers/effects.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/base/logging.h"
+#include "core/codec/avro.h"
+
+struct task {
+    struct task *next;
+    int64_t due_us; /* monotonic */
+    struct effect_result *result;
+};
+
+struct effects {
+    effect_call *call;
+    void *user;
+    effects_wake *wake;
+    void *wake_user;
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t changed;
+    struct task *waiting; /* by due_us */
+    struct task *answered;
+    struct task **answered_end;
+    bool stopping;
+    int thread_count;
+    pthread_t threads[];
+};
+
+static struct effect_result *copy_effect(const struct effect *effect) {
+    struct effect_result *result = mem_zalloc(sizeof(*result));
+    struct arena *arena = &result->arena;
+    arena_init(arena);
+    result->effect = *effect;
+    result->effect.id = arena_dup(arena, effect->id);
+    result->effect.key = arena_dup(arena, effect->key);
+    result->effect.command_id = arena_dup(arena, effect->command_id);
+    result->effect.traceparent = arena_dup(arena, effect->traceparent);
+    result->effect.request = arena_dup(arena, effect->request);
+    return result;
+}
+
+void effect_result_free(struct effect_result *result) {
+    if (!result)
+        return;
+    arena_free(&result->arena);
+    free(result);
+}
+
+static void run_call(struct effects *effects, struct effect_result *result) {
+    struct message request;
+    struct err err = {0};
+    const struct schema_subject *subject = schema_subject_find(STR("intent/payment"));
+    if (!message_decode(subject, result->effect.request, &result->arena, &request, &err)) {
+        logging_err(&err, "effects.unreadable", "intent=%.*s", STR_ARG(result->effect.id));
+        abort(); /* our own bytes, from our own table: a bug that no repetition mends */
+    }
+    effects->call(effects->user, &request, &result->arena, &result->answer);
+    result->at_us = clock_now_us();
+}
+
+/* With the lock held: the first task that is due, or NULL after waiting for one. */
+static struct task *next_due(struct effects *effects) {
+    if (!effects->waiting) {
+        pthread_cond_wait(&effects->changed, &effects->lock);
+        return NULL;
+    }
+    int64_t wait_us = effects->waiting->due_us - clock_monotonic_us();
+    if (wait_us > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        int64_t ns = until.tv_nsec + wait_us % 1000000 * 1000;
+        until.tv_sec += (time_t)(wait_us / 1000000 + ns / 1000000000);
+        until.tv_nsec = (long)(ns % 1000000000);
+        pthread_cond_timedwait(&effects->changed, &effects->lock, &until);
+        return NULL;
+    }
+    struct task *task = effects->waiting;
+    effects->waiting = task->next;
+    task->next = NULL;
+    return task;
+}
+
+static void *caller_main(void *user) {
+    struct effects *effects = user;
+    pthread_mutex_lock(&effects->lock);
+    while (!effects->stopping) {
+        struct task *task = next_due(effects);
+        if (!task)
+            continue;
+        pthread_mutex_unlock(&effects->lock);
+        run_call(effects, task->result);
+        pthread_mutex_lock(&effects->lock);
+        *effects->answered_end = task;
+        effects->answered_end = &task->next;
+        effects->wake(effects->wake_user);
+    }
+    pthread_mutex_unlock(&effects->lock);
+    return NULL;
+}
+
+struct effects *effects_open(effect_call *call, void *user, int threads, effects_wake *wake, void *wake_user) {
+    struct effects *effects = mem_zalloc(sizeof(*effects) + (size_t)threads * sizeof(pthread_t));
+    effects->call = call;
+    effects->user = user;
+    effects->wake = wake;
+    effects->wake_user = wake_user;
+    effects->answered_end = &effects->answered;
+    pthread_mutex_init(&effects->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&effects->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&effects->threads[effects->thread_count], NULL, caller_main, effects) == 0)
+            effects->thread_count++;
+    if (!effects->thread_count)
+        abort(); /* no thread can be had: the machine is out of resources */
+    return effects;
+}
+
+static void free_tasks(struct task *task) {
+    while (task) {
+        struct task *next = task->next;
+        effect_result_free(task->result);
+        free(task);
+        task = next;
+    }
+}
+
+void effects_close(struct effects *effects) {
+    if (!effects)
+        return;
+    pthread_mutex_lock(&effects->lock);
+    effects->stopping = true;
+    pthread_cond_broadcast(&effects->changed);
+    pthread_mutex_unlock(&effects->lock);
+    for (int i = 0; i < effects->thread_count; i++)
+        pthread_join(effects->threads[i], NULL);
+    free_tasks(effects->waiting);
+    free_tasks(effects->answered);
+    pthread_cond_destroy(&effects->changed);
+    pthread_mutex_destroy(&effects->lock);
+    free(effects);
+}
+
+void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms) {
+    struct task *task = mem_zalloc(sizeof(*task));
+    task->result = copy_effect(effect);
+    task->due_us = clock_monotonic_us() + delay_ms * 1000;
+    pthread_mutex_lock(&effects->lock);
+    struct task **at = &effects->waiting;
+    while (*at && (*at)->due_us <= task->due_us)
+        at = &(*at)->next;
+    task->next = *at;
+    *at = task;
+    pthread_cond_signal(&effects->changed);
+    pthread_mutex_unlock(&effects->lock);
+}
+
+void effects_add(struct effects *effects, const struct effect *effect) {
+    effects_again(effects, effect, 0);
+}
+
+/* With the lock held. Returns where the list ends now. */
+static struct task **remove_shard(struct task **at, int32_t shard) {
+    while (*at) {
+        struct task *task = *at;
+        if (task->result->effect.shard != shard) {
+            at = &task->next;
+            continue;
+        }
+        *at = task->next;
+        effect_result_free(task->result);
+        free(task);
+    }
+    return at;
+}
+
+void effects_drop(struct effects *effects, int32_t shard) {
+    pthread_mutex_lock(&effects->lock);
+    remove_shard(&effects->waiting, shard);
+    effects->answered_end = remove_shard(&effects->answered, shard);
+    pthread_mutex_unlock(&effects->lock);
+}
+
+struct effect_result *effects_take(struct effects *effects) {
+    pthread_mutex_lock(&effects->lock);
+    struct task *task = effects->answered;
+    struct effect_result *result = NULL;
+    if (task) {
+        effects->answered = task->next;
+        if (!effects->answered)
+            effects->answered_end = &effects->answered;
+        result = task->result;
+        free(task);
+    }
+    pthread_mutex_unlock(&effects->lock);
+    return result;
+}

@@ -1,0 +1,48 @@
+/* Calls to the outside, made after the commit of their intent, by threads of their own, again and again until there
+ * is an answer (section 4 of the design: "Calls to the outside"). Each repetition is the same bytes with the same
+ * idempotency key. */
+#ifndef ORDERLOG_CONSUMERS_EFFECTS_H
+#define ORDERLOG_CONSUMERS_EFFECTS_H
+
+#include "core/base/arena.h"
+#include "gen/types.h"
+
+struct effects;
+
+/* Makes the call and fills *answer (in `arena`); an outcome that is not known yet is an answer, too. Blocks; called
+ * from several threads at once. */
+typedef void effect_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+typedef void effects_wake(void *user);
+
+/* One intent, as it stands in the table. Copied. */
+struct effect {
+    int32_t shard;
+    int64_t epoch; /* of the shard's owner; an answer of an earlier epoch is dropped by the taker */
+    struct str id;
+    struct str key;
+    struct str command_id;
+    struct str traceparent;
+    struct str request; /* message_encode()d, subject intent/… */
+};
+
+/* What came of it: the caller's to free with effect_result_free. */
+struct effect_result {
+    struct effect effect;
+    struct arena arena;
+    struct message answer;
+    int64_t at_us;
+};
+
+struct effects *effects_open(effect_call *call, void *user, int threads, effects_wake *wake, void *wake_user);
+/* Waits for the calls in flight. */
+void effects_close(struct effects *effects);
+void effects_add(struct effects *effects, const struct effect *effect);
+/* Calls again after `delay_ms`. */
+void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms);
+/* Forgets what waits for this shard, and the answers not yet taken. */
+void effects_drop(struct effects *effects, int32_t shard);
+/* NULL when there is no answer now. */
+struct effect_result *effects_take(struct effects *effects);
+void effect_result_free(struct effect_result *result);
+
+#endif

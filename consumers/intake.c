@@ -1,0 +1,176 @@
+#include "consumers/internal.h"
+
+#include "core/base/clock.h"
+#include "core/base/logging.h"
+
+enum { TIMERS_MAX = 200 };
+
+/* ---- records ---- */
+
+static size_t input_of(const struct loop *loop, struct str topic) {
+    size_t i = 0;
+    while (i < loop->config.decider->input_count && !str_eq(loop->inputs[i].name, topic))
+        i++;
+    return i;
+}
+
+/* Applies exactly the next number of each origin (section 4 of the design). False: drop this record, it was applied. */
+static bool is_next(struct loop *loop, struct shard *shard, const struct item *item, bool *ret_lost, struct err *err) {
+    const struct envelope *envelope = &item->envelope;
+    *ret_lost = false;
+    if (!envelope->origin.ptr)
+        return true;
+    int64_t last = shard_last_seq(shard, envelope->topic, envelope->origin);
+    if (envelope->origin_seq <= last) {
+        metrics_add(loop->metrics.duplicates, 1);
+        return false;
+    }
+    if (envelope->origin_seq > last + 1) {
+        *ret_lost = true;
+        err_set(err, ERR_LOST_RECORDS,
+                "%.*s/%d offset %lld is number %lld of origin %.*s; numbers %lld to %lld are missing",
+                STR_ARG(envelope->topic), envelope->partition, (long long)envelope->offset,
+                (long long)envelope->origin_seq, STR_ARG(envelope->origin), (long long)last + 1,
+                (long long)envelope->origin_seq - 1);
+        return false;
+    }
+    shard_set_last_seq(shard, envelope->topic, envelope->origin, envelope->origin_seq);
+    return true;
+}
+
+static void check_forced(struct shard *shard, struct item *item) {
+    if (shard->force_park_offset != item->record->offset || shard->force_park_input != (int32_t)item->input_topic)
+        return;
+    err_set(&item->poison, ERR_POISON, "the database refuses what comes of this record");
+    item->command = false; /* its id may be what the database refuses */
+    shard->force_park_offset = -1;
+}
+
+static void intake_record(struct batch *batch, const struct log_record *record) {
+    struct loop *loop = batch->loop;
+    if (record->partition >= loop->shard_count)
+        return;
+    struct shard *shard = &loop->shards[record->partition];
+    size_t input = input_of(loop, record->topic);
+    if (shard->status != SHARD_RUNNING || input == loop->config.decider->input_count ||
+        record->offset < shard->next_offsets[input])
+        return;
+    struct err err = {0};
+    bool lost;
+    struct item *item = batch_add_item(batch);
+    *item = (struct item){.source = ITEM_RECORD, .shard = shard, .input_topic = input, .record = record};
+    if (!item_read(batch, item, &err)) {
+        batch->item_count--;
+        shard_halt(loop, shard, &err);
+        return;
+    }
+    if (!is_next(loop, shard, item, &lost, &err)) {
+        batch->item_count--;
+        if (lost) {
+            shard_halt(loop, shard, &err);
+            return;
+        }
+    } else {
+        check_forced(shard, item);
+    }
+    shard->next_offsets[input] = record->offset + 1;
+    batch->touched[shard->index] = true;
+    metrics_add(loop->metrics.records, 1);
+}
+
+void intake_records(struct batch *batch, const struct log_batch *polled) {
+    for (size_t i = 0; i < polled->count; i++)
+        intake_record(batch, &polled->records[i]);
+}
+
+/* ---- timers ---- */
+
+/* An authorisation that already waits in the log must beat the deadline: everything that was there when the timer was
+ * found due is consumed first. */
+static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, bool *ret, struct err *err) {
+    *ret = false;
+    if (shard->next_due_us > now_us)
+        return true;
+    for (size_t i = 0; !shard->fenced && i < loop->config.decider->input_count; i++) {
+        int64_t low;
+        if (!log_watermarks(loop->config.log, loop->inputs[i].name, shard->index, &low, &shard->fence[i], err))
+            return false;
+    }
+    if (!shard->fenced) {
+        shard->fenced = true;
+        shard->fence_time_us = now_us;
+    }
+    for (size_t i = 0; i < loop->config.decider->input_count; i++)
+        if (shard->next_offsets[i] < shard->fence[i])
+            return true;
+    *ret = true;
+    return true;
+}
+
+static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    PG_RESULT_AUTO *rows = NULL;
+    pg_add_text(&params, str_from(batch->loop->config.decider->service));
+    pg_add_i64(&params, shard->index);
+    pg_add_i64(&params, shard->fence_time_us);
+    pg_add_i64(&params, TIMERS_MAX);
+    if (!pg_exec(batch->loop->pg,
+                 "SELECT key, name FROM decider.timer WHERE service = $1 AND shard = $2::bigint AND due_us <= $3 "
+                 "ORDER BY due_us, key, name LIMIT $4",
+                 &params, &rows, err))
+        return false;
+    for (int i = 0; i < pg_rows(rows); i++) {
+        struct item *item = batch_add_item(batch);
+        struct str key = arena_dup(&batch->arena, pg_get_str(rows, i, 0));
+        *item = (struct item){.source = ITEM_TIMER, .shard = shard};
+        item->envelope = (struct envelope){.key = key, .subject = key, .timestamp_us = shard->fence_time_us};
+        item->input.kind = INPUT_TIMER;
+        item->input.timer = arena_dup(&batch->arena, pg_get_str(rows, i, 1));
+        batch->touched[shard->index] = true;
+    }
+    shard->timers_fired = true;
+    return true;
+}
+
+bool intake_timers(struct batch *batch, struct err *err) {
+    struct loop *loop = batch->loop;
+    int64_t now_us = clock_now_us();
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        struct shard *shard = &loop->shards[s];
+        bool due;
+        if (shard->status != SHARD_RUNNING)
+            continue;
+        if (!past_fence(loop, shard, now_us, &due, err) || (due && !add_due(batch, shard, err)))
+            return false;
+    }
+    return true;
+}
+
+/* ---- answers ---- */
+
+static bool is_open(const struct message *answer) {
+    return answer->type == MESSAGE_INTENT_PROVIDER_ANSWERED &&
+           answer->intent_provider_answered.outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN;
+}
+
+void intake_results(struct batch *batch) {
+    struct loop *loop = batch->loop;
+    struct effect_result *result;
+    while (loop->effects && batch->item_count < LOOP_BATCH_MAX && (result = effects_take(loop->effects))) {
+        struct shard *shard = &loop->shards[result->effect.shard];
+        if (shard->status != SHARD_RUNNING || shard->epoch != result->effect.epoch) {
+            effect_result_free(result);
+            continue;
+        }
+        struct item *item = batch_add_item(batch);
+        *item = (struct item){.source = ITEM_RESULT, .shard = shard, .message = result->answer, .result = result};
+        item->envelope = (struct envelope){.key = result->effect.key,
+                                           .subject = result->effect.key,
+                                           .command_id = result->effect.command_id,
+                                           .traceparent = result->effect.traceparent,
+                                           .timestamp_us = result->at_us};
+        item->input.kind = INPUT_RESULT;
+        item->open_outcome = is_open(&result->answer);
+        batch->touched[shard->index] = true;
+    }
+}

@@ -1,0 +1,294 @@
+/* What the files of the decider loop share. A loop, its shards and its batch belong to the loop's thread. */
+#ifndef ORDERLOG_CONSUMERS_INTERNAL_H
+#define ORDERLOG_CONSUMERS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "consumers/catalogue.h"
+#include "consumers/loop.h"
+#include "core/base/arena.h"
+#include "core/base/metrics.h"
+#include "core/log/envelope.h"
+#include "core/store/pg.h"
+#include "producers/publisher.h"
+
+enum {
+    LOOP_BATCH_MAX = 1000,
+    LOOP_BACKLOG_MAX_BYTES = 16 << 20,
+    LOOP_INPUTS_MAX = 8,
+    LOOP_TABLES_MAX = 4,
+};
+
+struct batch;
+
+enum shard_status {
+    SHARD_AWAY,    /* not (wholly) assigned to this loop */
+    SHARD_WAITING, /* assigned; to be taken over at retry_at_us */
+    SHARD_RUNNING,
+    SHARD_HALTED, /* stands before something it must not move past */
+};
+
+struct shard_origin {
+    struct str topic; /* owned, as is origin */
+    struct str origin;
+    int64_t last_seq;
+};
+
+struct shard_output {
+    struct str topic; /* owned */
+    int32_t partition;
+    int64_t last_seq;
+    int64_t acknowledged_offset;
+};
+
+/* A shard that this loop owns, as its row in PostgreSQL has it plus what the batch in hand adds. After any doubt all
+ * of it is thrown away and read again (shard_take_over). */
+struct shard {
+    int32_t index;
+    enum shard_status status;
+    uint32_t assigned; /* a bit for each input topic */
+    int64_t retry_at_us;
+    int64_t retry_delay_us;
+    char *halted_why;
+
+    int64_t epoch;
+    int64_t version; /* of the row: one more with each commit; also the id of the outbox row */
+    int64_t done_saved;
+    int64_t next_offsets[LOOP_INPUTS_MAX];
+    struct shard_origin *origins;
+    size_t origin_count;
+    struct shard_output *outputs;
+    size_t output_count;
+
+    int64_t next_due_us; /* of the earliest timer; INT64_MAX: none */
+    bool fenced;         /* a timer is due and `fence` holds the inputs' ends as they were after that */
+    int64_t fence_time_us;
+    int64_t fence[LOOP_INPUTS_MAX];
+    bool timers_fired; /* in the batch in hand: look up the next one after it */
+
+    struct str *parked; /* subjects with parked records, owned */
+    size_t parked_count;
+    int64_t parked_check_at_us;
+    int64_t force_park_offset; /* a record that failed alone in the database: park it; -1: none */
+    int32_t force_park_input;
+};
+
+struct loop {
+    struct loop_config config;
+    char *owner; /* this start's nonce */
+    pthread_t thread;
+    atomic_bool stop;
+    pthread_mutex_t status_lock; /* guards `status_text` */
+    struct buf status_text;      /* "" when ready */
+
+    struct pg *pg;
+    struct log_consumer *consumer;
+    atomic_bool consumer_open;
+    struct publisher *publisher;
+    struct effects *effects;
+    struct catalogue *catalogue;
+    struct log_topic inputs[LOOP_INPUTS_MAX];
+    struct shard *shards;
+    int32_t shard_count;
+    bool assigned_once;
+    size_t isolate; /* so many batches of one record, to find the one that the database refuses */
+    int64_t housekeeping_at_us;
+    int64_t idle_save_at_us;
+
+    struct sql {
+        char *load[LOOP_TABLES_MAX];
+        char *load_open[LOOP_TABLES_MAX];
+        char *insert[LOOP_TABLES_MAX];
+        char *update[LOOP_TABLES_MAX];
+    } sql;
+
+    struct {
+        struct metric *records;
+        struct metric *duplicates;
+        struct metric *parked;
+        struct metric *batches;
+        struct metric *batch_seconds;
+        struct metric *take_overs;
+        struct metric *halted;
+        struct metric *backlog;
+    } metrics;
+};
+
+/* ---- loop.c ---- */
+
+/* Once round: publish, take over, poll, decide, commit. */
+void loop_turn(struct loop *loop, struct batch *batch);
+void loop_save_done(struct loop *loop);
+
+/* ---- shard.c: ownership and position ---- */
+
+/* Step 1 of the loop: a new epoch, then everything read anew, sought and queued. */
+CHECK_RESULT bool shard_take_over(struct loop *loop, struct shard *shard, struct err *err);
+/* Throws away all that is held in memory; positions are no longer known. */
+void shard_drop(struct loop *loop, struct shard *shard);
+/* To be taken over again, after a delay that grows with each failure. */
+void shard_retry(struct loop *loop, struct shard *shard, const struct err *why);
+void shard_halt(struct loop *loop, struct shard *shard, const struct err *why);
+void shard_pause(struct loop *loop, const struct shard *shard);
+/* The row's bytes as they are now. */
+void shard_encode(const struct loop *loop, const struct shard *shard, struct arena *arena, struct buf *ret);
+/* 0 when nothing was received. */
+int64_t shard_last_seq(const struct shard *shard, struct str topic, struct str origin);
+void shard_set_last_seq(struct shard *shard, struct str topic, struct str origin, int64_t seq);
+/* The next number of this output partition. */
+int64_t shard_next_seq(struct shard *shard, struct str topic, int32_t partition);
+CHECK_RESULT bool shard_load_next_due(struct loop *loop, struct shard *shard, struct err *err);
+bool shard_is_parked(const struct shard *shard, struct str subject);
+void shard_add_parked(struct shard *shard, struct str subject);
+void shard_remove_parked(struct shard *shard, struct str subject);
+
+/* ---- batch.c: the room of one batch ---- */
+
+/* Of a parked record: parked behind another of its subject, parked for itself, or marked by an operator. */
+enum parked_status { PARKED_BEHIND, PARKED_ITSELF, PARKED_RETRY, PARKED_DROP };
+
+enum item_source { ITEM_RECORD, ITEM_TIMER, ITEM_RESULT, ITEM_PARKED };
+
+/* Of an API command: whether its id was seen before. */
+enum item_repeated { ITEM_NEW, ITEM_SAME, ITEM_OTHER_BODY };
+
+/* One thing to decide. */
+struct item {
+    enum item_source source;
+    struct shard *shard;
+    size_t input_topic; /* index into the decider's inputs; of a record */
+    struct input input;
+    struct envelope envelope;
+    struct message message;
+    const struct log_record *record; /* of a record or parked record */
+    struct str body_hash;            /* of an API command; else ptr NULL */
+    bool command;                    /* an API command whose id is remembered */
+    enum item_repeated repeated;
+    struct err poison; /* kind not NONE: cannot be decoded */
+    int64_t parked_id;
+    enum parked_status parked_status;
+    struct effect_result *result; /* owned by the batch */
+    bool open_outcome;            /* of a result: not known yet, the call is made again */
+};
+
+struct batch_row {
+    struct row row;
+    struct str stored; /* as loaded, encoded; ptr NULL: none */
+    uint64_t hash;
+    int table;
+    int32_t shard;
+    int64_t version; /* 0: new */
+    int64_t guard;
+    bool loaded;
+    bool closed;
+    bool put;
+};
+
+struct timer_op {
+    struct timer_op *next;
+    int32_t shard;
+    struct str key;
+    struct str name;
+    int64_t due_us; /* -1: cleared */
+};
+
+struct intent_op {
+    struct intent_op *next;
+    struct effect effect;
+};
+
+/* A record to be parked; or, when it is parked already: to be unparked (reason NULL) or kept with a new reason. */
+struct parked_op {
+    struct parked_op *next;
+    const struct item *item;
+    struct str reason;
+    bool behind; /* parked only because its subject is */
+};
+
+struct str_node {
+    struct str_node *next;
+    struct str text;
+};
+
+struct batch {
+    struct room room; /* first: the ops cast it back */
+    struct loop *loop;
+    struct arena arena;
+    struct item *items;
+    size_t item_count;
+    size_t item_capacity;
+
+    struct shard *shard; /* of the item being decided */
+    const struct item *item;
+    struct buf *outboxes;    /* by shard index */
+    int32_t *outbox_records; /* by shard index */
+    bool *touched;           /* by shard index: its row changes */
+    void **scratches;        /* by shard index: room.scratch */
+
+    struct batch_row **rows; /* open addressing over (table, key) */
+    size_t row_capacity;
+    size_t row_count;
+    struct batch_row **wanted; /* to be loaded in this round */
+    size_t wanted_count;
+    size_t wanted_capacity;
+    bool want_open[LOOP_TABLES_MAX];
+    bool open_loaded[LOOP_TABLES_MAX];
+    bool want_catalogue;
+    struct batch_row **in_order; /* all rows, as they came */
+
+    struct timer_op *timers;
+    struct intent_op *intents;
+    struct intent_op **intents_end;
+    struct parked_op *parked;
+    struct parked_op **parked_end;
+    struct str_node *blocked; /* subjects of marked records that failed again, or are not marked */
+    struct buf scratch;
+    struct err failure; /* set by an op that cannot answer with an error itself */
+};
+
+void batch_init(struct batch *batch, struct loop *loop);
+void batch_reset(struct batch *batch);
+void batch_free(struct batch *batch);
+struct item *batch_add_item(struct batch *batch);
+struct batch_row *batch_row_find(struct batch *batch, int table, struct str key, bool make);
+/* Wants, loads and decides all items. ERR_STORE_UNAVAILABLE and the like leave nothing behind but the batch. */
+CHECK_RESULT bool batch_decide(struct batch *batch, struct err *err);
+/* Appends a record of ours to the outbox of batch->shard. `value` is encoded; extra headers may be given. */
+void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struct str subject, struct str type,
+                    struct str value, const struct log_header *extra, size_t extra_count);
+
+/* Fills envelope, message, body hash or poison from item->record. ERR_UNKNOWN_SCHEMA: this program is too old for it.
+ */
+CHECK_RESULT bool item_read(struct batch *batch, struct item *item, struct err *err);
+
+/* ---- batch_store.c: its loads and its one transaction ---- */
+
+CHECK_RESULT bool batch_load(struct batch *batch, struct err *err);
+/* Marks items whose command id was seen before. */
+CHECK_RESULT bool batch_load_commands(struct batch *batch, struct err *err);
+/* ERR_FENCED: a shard is not ours any more; nothing was kept. */
+CHECK_RESULT bool batch_save(struct batch *batch, struct err *err);
+
+/* ---- intake.c: what there is to decide ---- */
+
+/* Records of a poll: filtered by their origin's numbers, read, and added as items. A record that a shard must not move
+ * past halts it. */
+void intake_records(struct batch *batch, const struct log_batch *polled);
+/* Timers that are due, of shards that have consumed all that the log held by then. */
+CHECK_RESULT bool intake_timers(struct batch *batch, struct err *err);
+/* Answers to calls. */
+void intake_results(struct batch *batch);
+
+/* ---- dead_letters.c ---- */
+
+/* Sets a record aside and its subject with it; publishes it to the dead-letter topic unless it is only `behind`. */
+void batch_park(struct batch *batch, const struct item *item, const char *reason, bool behind);
+/* Whether this parked item is to be decided now; settles it if not. */
+bool batch_marked_is_due(struct batch *batch, const struct item *item);
+void batch_marked_done(struct batch *batch, const struct item *item);
+/* Adds the parked records that an operator marked, and those behind them, as items. */
+CHECK_RESULT bool batch_add_marked(struct batch *batch, struct shard *shard, struct err *err);
+CHECK_RESULT bool batch_save_parked(struct batch *batch, struct err *err);
+CHECK_RESULT bool shard_load_parked(struct loop *loop, struct shard *shard, struct err *err);
+
+#endif

@@ -1,0 +1,328 @@
+#include "consumers/internal.h"
+#include "core/base/clock.h"
+#include "core/base/logging.h"
+
+enum {
+    LOOP_WAIT_MS = 1000,
+    LOOP_BUSY_WAIT_MS = 5, /* while the log is behind, or PostgreSQL away */
+    LOOP_CALL_AGAIN_MS = 1000,
+    LOOP_ISOLATED_BATCHES = 2 * LOOP_BATCH_MAX,
+};
+
+static const int64_t second_us = 1000 * 1000;
+
+/* A decider's session: commits are durable; a frozen owner's locks are freed; plans made on empty tables must not scan
+ * them when they are full. */
+static const char session_settings[] = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '2s'; "
+                                       "SET statement_timeout = '20s'; SET enable_seqscan = off; "
+                                       "SET application_name = 'orderlog-decider'";
+
+/* ---- failures ---- */
+
+static bool must_halt(enum err_kind kind) {
+    return kind == ERR_LOST_RECORDS || kind == ERR_UNKNOWN_SCHEMA || kind == ERR_CORRUPT;
+}
+
+/* After any doubt about a batch, every shard in it is read again before anything else. */
+static void fail_batch(struct loop *loop, struct batch *batch, const struct err *why) {
+    if (why->kind == ERR_INTERNAL && batch->item_count == 1 && batch->items[0].source == ITEM_RECORD) {
+        batch->items[0].shard->force_park_offset = batch->items[0].record->offset;
+        batch->items[0].shard->force_park_input = (int32_t)batch->items[0].input_topic;
+    } else if (why->kind == ERR_INTERNAL) {
+        loop->isolate = LOOP_ISOLATED_BATCHES;
+    }
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        if (batch->touched[s] && loop->shards[s].status != SHARD_AWAY)
+            shard_retry(loop, &loop->shards[s], why);
+}
+
+/* The position of a shard is outside of what the log keeps: stand still and say so. */
+static void halt_lost(struct loop *loop, const struct err *why) {
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        for (size_t i = 0; i < loop->config.decider->input_count && loop->shards[s].status == SHARD_RUNNING; i++) {
+            int64_t low, high, at = loop->shards[s].next_offsets[i];
+            struct err ignored;
+            if (log_watermarks(loop->config.log, loop->inputs[i].name, s, &low, &high, &ignored) &&
+                (at < low || at > high))
+                shard_halt(loop, &loop->shards[s], why);
+        }
+}
+
+/* ---- between batches ---- */
+
+static bool have_database(struct loop *loop) {
+    struct err err = {0};
+    if (loop->pg && pg_connected(loop->pg))
+        return true;
+    if (loop->pg ? pg_reset(loop->pg, &err) : pg_open(loop->config.database_url, session_settings, &loop->pg, &err))
+        return true;
+    logging_err(&err, "loop.database_away", "service=%s", loop->config.decider->service);
+    return false;
+}
+
+static void take_over_waiting(struct loop *loop) {
+    int64_t now_us = clock_monotonic_us();
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        struct shard *shard = &loop->shards[s];
+        struct err err = {0};
+        if (shard->status != SHARD_WAITING || shard->retry_at_us > now_us)
+            continue;
+        if (!have_database(loop)) {
+            shard->retry_at_us = now_us + second_us / 2;
+            continue;
+        }
+        if (shard_take_over(loop, shard, &err))
+            continue;
+        if (must_halt(err.kind))
+            shard_halt(loop, shard, &err);
+        else
+            shard_retry(loop, shard, &err);
+    }
+}
+
+static bool run_statement(struct loop *loop, const char *sql, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    pg_add_text(&params, str_from(loop->config.decider->service));
+    pg_add_text(&params, str_from(loop->owner));
+    return pg_exec(loop->pg, sql, &params, NULL, err);
+}
+
+/* Done rows are kept for a day, so that a log that lost its tail can be given it again; commands for as long as a
+ * client may retry them. */
+static void keep_house(struct loop *loop) {
+    struct err err = {0};
+    if (clock_monotonic_us() < loop->housekeeping_at_us || !loop->pg || !pg_connected(loop->pg))
+        return;
+    loop->housekeeping_at_us = clock_monotonic_us() + 60 * second_us;
+    if (!run_statement(loop,
+                       "DELETE FROM decider.outbox o USING decider.shard s WHERE o.service = $1 AND s.service = $1 "
+                       "AND s.owner = $2 AND s.shard = o.shard AND o.id <= s.done_through "
+                       "AND o.created_at < now() - interval '1 day'",
+                       &err) ||
+        !run_statement(loop,
+                       "DELETE FROM decider.command c USING decider.shard s WHERE c.service = $1 AND s.service = $1 "
+                       "AND s.owner = $2 AND s.shard = c.shard AND c.at < now() - interval '30 days'",
+                       &err))
+        logging_err(&err, "loop.housekeeping_failed", "service=%s", loop->config.decider->service);
+}
+
+/* What was acknowledged since the last commit is told the table when there is nothing else to do, so that a restart
+ * does not publish it again. Only a saving: duplicates are dropped by their numbers. */
+void loop_save_done(struct loop *loop) {
+    if (!loop->pg || !pg_connected(loop->pg))
+        return;
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        struct shard *shard = &loop->shards[s];
+        int64_t done = publisher_done_through(loop->publisher, s);
+        struct err err = {0};
+        if (shard->status != SHARD_RUNNING || done <= shard->done_saved)
+            continue;
+        PG_PARAMS_AUTO params = {0};
+        pg_add_text(&params, str_from(loop->config.decider->service));
+        pg_add_i64(&params, s);
+        pg_add_i64(&params, done);
+        pg_add_i64(&params, shard->epoch);
+        if (!pg_exec(
+                loop->pg,
+                "UPDATE decider.shard SET done_through = $3 WHERE service = $1 AND shard = $2::bigint AND epoch = $4",
+                &params, NULL, &err)) {
+            logging_err(&err, "loop.done_not_saved", "service=%s shard=%d", loop->config.decider->service, s);
+            return;
+        }
+        shard->done_saved = done;
+    }
+}
+
+static void write_status(struct loop *loop) {
+    BUF_AUTO text = {0};
+    if (!loop->assigned_once)
+        buf_printf(&text, "%s: waiting for its shards", loop->config.decider->service);
+    for (int32_t s = 0; s < loop->shard_count && !text.len; s++) {
+        const struct shard *shard = &loop->shards[s];
+        if (shard->status == SHARD_WAITING)
+            buf_printf(&text, "%s shard %d: being taken over", loop->config.decider->service, s);
+        if (shard->status == SHARD_HALTED)
+            buf_printf(&text, "%s shard %d: halted: %s", loop->config.decider->service, s, shard->halted_why);
+    }
+    pthread_mutex_lock(&loop->status_lock);
+    buf_reset(&loop->status_text);
+    buf_add_str(&loop->status_text, buf_str(&text));
+    pthread_mutex_unlock(&loop->status_lock);
+}
+
+bool loop_ready(struct loop *loop, struct buf *why) {
+    pthread_mutex_lock(&loop->status_lock);
+    bool ready = loop->status_text.len == 0;
+    if (!ready && why)
+        buf_add_str(why, buf_str(&loop->status_text));
+    pthread_mutex_unlock(&loop->status_lock);
+    return ready;
+}
+
+/* ---- a batch ---- */
+
+/* Only what was committed is ever published or called. */
+static void hand_on(struct batch *batch) {
+    struct loop *loop = batch->loop;
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        if (batch->outbox_records[s])
+            publisher_add(loop->publisher, s, loop->shards[s].version, buf_str(&batch->outboxes[s]));
+    for (const struct intent_op *op = batch->intents; op; op = op->next)
+        effects_add(loop->effects, &op->effect);
+    for (size_t i = 0; i < batch->item_count; i++)
+        if (batch->items[i].open_outcome)
+            effects_again(loop->effects, &batch->items[i].result->effect, LOOP_CALL_AGAIN_MS);
+    for (const struct timer_op *op = batch->timers; op; op = op->next)
+        if (op->due_us >= 0 && op->due_us < loop->shards[op->shard].next_due_us)
+            loop->shards[op->shard].next_due_us = op->due_us;
+}
+
+static bool look_up_next_timers(struct loop *loop, struct err *err) {
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        struct shard *shard = &loop->shards[s];
+        if (!shard->timers_fired)
+            continue;
+        shard->timers_fired = shard->fenced = false;
+        if (!shard_load_next_due(loop, shard, err))
+            return false;
+    }
+    return true;
+}
+
+/* For the tools of others; the position that counts is in the shard's row. */
+static void commit_positions(struct batch *batch) {
+    struct loop *loop = batch->loop;
+    size_t count = 0;
+    struct log_position *positions =
+        arena_array(&batch->arena, struct log_position, (size_t)loop->shard_count * loop->config.decider->input_count);
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        for (size_t i = 0; batch->touched[s] && i < loop->config.decider->input_count; i++)
+            positions[count++] = (struct log_position){loop->inputs[i].name, s, loop->shards[s].next_offsets[i]};
+    log_consumer_commit(loop->consumer, positions, count);
+}
+
+static bool batch_touches(const struct batch *batch) {
+    for (int32_t s = 0; s < batch->loop->shard_count; s++)
+        if (batch->touched[s])
+            return true;
+    return false;
+}
+
+static void run_batch(struct batch *batch) {
+    struct loop *loop = batch->loop;
+    struct err err = {0};
+    int64_t started_us = clock_monotonic_us();
+    if (!batch_touches(batch))
+        return;
+    if (!batch_decide(batch, &err) || !batch_save(batch, &err)) {
+        fail_batch(loop, batch, &err);
+        return;
+    }
+    hand_on(batch);
+    commit_positions(batch);
+    metrics_add(loop->metrics.batches, 1);
+    metrics_observe(loop->metrics.batch_seconds, (double)(clock_monotonic_us() - started_us) / 1e6);
+    if (!look_up_next_timers(loop, &err))
+        fail_batch(loop, batch, &err);
+}
+
+/* Parked records that an operator marked are a batch of their own, between batches, as timers are. */
+static void run_marked(struct batch *batch) {
+    struct loop *loop = batch->loop;
+    int64_t now_us = clock_monotonic_us();
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        struct shard *shard = &loop->shards[s];
+        struct err err = {0};
+        if (shard->status != SHARD_RUNNING || !shard->parked_count || shard->parked_check_at_us > now_us)
+            continue;
+        shard->parked_check_at_us = now_us + second_us;
+        if (!batch_add_marked(batch, shard, &err)) {
+            batch->touched[s] = true;
+            fail_batch(loop, batch, &err);
+        } else if (batch->item_count) {
+            batch->touched[s] = true;
+            run_batch(batch);
+            if (shard->status == SHARD_RUNNING && !shard_load_parked(loop, shard, &err))
+                shard_retry(loop, shard, &err);
+        }
+        batch_reset(batch);
+    }
+}
+
+static int64_t wait_ms(const struct loop *loop) {
+    int64_t wait = LOOP_WAIT_MS, now_us = clock_now_us(), monotonic_us = clock_monotonic_us();
+    for (int32_t s = 0; s < loop->shard_count; s++) {
+        const struct shard *shard = &loop->shards[s];
+        int64_t until_us = wait * 1000;
+        if (shard->status == SHARD_RUNNING && shard->next_due_us != INT64_MAX)
+            until_us = shard->next_due_us - now_us;
+        if (shard->status == SHARD_WAITING)
+            until_us = shard->retry_at_us - monotonic_us;
+        if (until_us < wait * 1000)
+            wait = until_us < 0 ? 0 : until_us / 1000 + 1;
+    }
+    return wait;
+}
+
+/* False: nothing was polled. */
+static bool poll_records(struct loop *loop, struct batch *batch, struct log_batch *polled) {
+    struct err err = {0};
+    bool marks_timers = false;
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        marks_timers |= loop->shards[s].fenced;
+    size_t max = loop->isolate ? 1 : LOOP_BATCH_MAX;
+    if (loop->isolate)
+        loop->isolate--;
+    if (!log_consumer_poll(loop->consumer, max, marks_timers ? LOOP_BUSY_WAIT_MS : wait_ms(loop), polled, &err)) {
+        logging_err(&err, "loop.poll_failed", "service=%s", loop->config.decider->service);
+        if (must_halt(err.kind))
+            halt_lost(loop, &err);
+        clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
+        return false;
+    }
+    if (loop->catalogue && !catalogue_poll(loop->catalogue, &err)) {
+        logging_err(&err, "loop.catalogue_failed", "service=%s", loop->config.decider->service);
+        for (int32_t s = 0; s < loop->shard_count; s++)
+            batch->touched[s] |= loop->shards[s].status == SHARD_RUNNING;
+        fail_batch(loop, batch, &err);
+        clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
+        return false;
+    }
+    return true;
+}
+
+void loop_turn(struct loop *loop, struct batch *batch) {
+    struct log_batch polled = {0};
+    struct err err = {0};
+    if (!publisher_pump(loop->publisher, &err)) {
+        logging_err(&err, "loop.publisher_waits", "service=%s", loop->config.decider->service);
+        clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
+    }
+    metrics_set(loop->metrics.backlog, (double)publisher_backlog_bytes(loop->publisher));
+    take_over_waiting(loop);
+    write_status(loop);
+    if (publisher_backlog_bytes(loop->publisher) > LOOP_BACKLOG_MAX_BYTES) {
+        clock_sleep_ms(LOOP_BUSY_WAIT_MS);
+        return;
+    }
+    run_marked(batch);
+    if (!poll_records(loop, batch, &polled)) {
+        batch_reset(batch);
+        return;
+    }
+    intake_records(batch, &polled);
+    intake_results(batch);
+    if (!intake_timers(batch, &err)) {
+        for (int32_t s = 0; s < loop->shard_count; s++)
+            batch->touched[s] |= loop->shards[s].status == SHARD_RUNNING;
+        fail_batch(loop, batch, &err);
+    } else {
+        run_batch(batch);
+    }
+    if (!batch->item_count && clock_monotonic_us() > loop->idle_save_at_us) {
+        loop_save_done(loop);
+        loop->idle_save_at_us = clock_monotonic_us() + second_us;
+    }
+    batch_reset(batch);
+    keep_house(loop);
+}

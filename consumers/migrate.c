@@ -1,0 +1,65 @@
+#include "consumers/internal.h"
+
+/* What all deciders share. Rows of one service and shard belong to that shard's owner. */
+static const char shared_tables[] =
+    "CREATE SCHEMA IF NOT EXISTS decider;"
+    "COMMENT ON SCHEMA decider IS 'What the deciders know; written by the owners of their shards only';"
+    "CREATE TABLE IF NOT EXISTS decider.shard ("
+    " service text NOT NULL, shard int NOT NULL, epoch bigint NOT NULL, owner text NOT NULL,"
+    " version bigint NOT NULL, done_through bigint NOT NULL, state bytea, PRIMARY KEY (service, shard));"
+    "COMMENT ON TABLE decider.shard IS 'One row per shard: who owns it, and (state) where it stands in its inputs and "
+    "outputs';"
+    "CREATE TABLE IF NOT EXISTS decider.outbox ("
+    " service text NOT NULL, shard int NOT NULL, id bigint NOT NULL, records bigint NOT NULL, bytes bytea NOT NULL,"
+    " created_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (service, shard, id));"
+    "ALTER TABLE decider.outbox ALTER COLUMN bytes SET STORAGE EXTERNAL;"
+    "COMMENT ON TABLE decider.outbox IS 'What each batch decided, until (done_through of the shard) the log has it, "
+    "and a day longer';"
+    "CREATE TABLE IF NOT EXISTS decider.command ("
+    " service text NOT NULL, shard int NOT NULL, command_id text NOT NULL, body_hash text NOT NULL,"
+    " at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (service, command_id));"
+    "COMMENT ON TABLE decider.command IS 'Ids of the commands that were decided, for as long as they can be retried';"
+    "CREATE TABLE IF NOT EXISTS decider.timer ("
+    " service text NOT NULL, shard int NOT NULL, key text NOT NULL, name text NOT NULL, due_us bigint NOT NULL,"
+    " PRIMARY KEY (service, shard, key, name));"
+    "CREATE INDEX IF NOT EXISTS timer_due ON decider.timer (service, shard, due_us);"
+    "COMMENT ON TABLE decider.timer IS 'Deadlines that are still to come';"
+    "CREATE TABLE IF NOT EXISTS decider.intent ("
+    " service text NOT NULL, shard int NOT NULL, id text NOT NULL, key text NOT NULL, command_id text, traceparent "
+    "text,"
+    " request bytea NOT NULL, created_us bigint NOT NULL, PRIMARY KEY (service, shard, id));"
+    "COMMENT ON TABLE decider.intent IS 'Calls to the outside that were decided and have no outcome yet';"
+    "CREATE TABLE IF NOT EXISTS decider.parked ("
+    " id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, service text NOT NULL, shard int NOT NULL,"
+    " topic text NOT NULL, partition int NOT NULL, \"offset\" bigint NOT NULL, subject text NOT NULL,"
+    " reason text NOT NULL, behind boolean NOT NULL, status text NOT NULL DEFAULT 'parked'"
+    " CHECK (status IN ('parked', 'retry', 'drop')), record bytea NOT NULL,"
+    " parked_at timestamptz NOT NULL DEFAULT now());"
+    "CREATE INDEX IF NOT EXISTS parked_subject ON decider.parked (service, shard, subject, id);"
+    "COMMENT ON TABLE decider.parked IS 'Records that could not be handled, and the later ones of their subjects';";
+
+static void add_table(struct buf *sql, const char *name) {
+    buf_printf(sql,
+               "CREATE TABLE IF NOT EXISTS decider.%s ("
+               " shard int NOT NULL, key text PRIMARY KEY, version bigint NOT NULL,"
+               " guard bigint NOT NULL CHECK (guard >= 0), closed boolean NOT NULL, state bytea NOT NULL)"
+               " WITH (fillfactor = 70);"
+               "CREATE INDEX IF NOT EXISTS %s_open ON decider.%s (shard) WHERE NOT closed;",
+               name, name, name);
+}
+
+bool loop_migrate(const char *database_url, const struct decider *const *deciders, size_t count, struct err *err) {
+    struct pg *pg;
+    BUF_AUTO sql = {0};
+    /* Two processes that start at once take turns: CREATE … IF NOT EXISTS alone can fail under a race. */
+    buf_printf(&sql, "BEGIN; SELECT pg_advisory_xact_lock(4242001); %s", shared_tables);
+    for (size_t i = 0; i < count; i++)
+        for (size_t t = 0; t < deciders[i]->table_count; t++)
+            add_table(&sql, deciders[i]->tables[t].name);
+    buf_printf(&sql, "COMMIT;");
+    if (!pg_open(database_url, NULL, &pg, err))
+        return false;
+    bool ok = pg_script(pg, sql.ptr, err);
+    pg_close(pg);
+    return ok || err_wrap(err, "making the deciders' tables");
+}
