@@ -1,0 +1,25 @@
+/* The payment provider, as payments' intents call it (section 6 of the design).
+ *
+ *   instant                 authorises in the process: for benchmarks
+ *   http://… or https://…   speaks Stripe's PaymentIntents API: the sandbox, or Stripe
+ *                           (https://docs.stripe.com/api/payment_intents)
+ *
+ * Every call carries the intent's idempotency key, so that a repetition is the same call. Thread-safe. */
+#ifndef ORDERLOG_CONSUMERS_PROVIDER_H
+#define ORDERLOG_CONSUMERS_PROVIDER_H
+
+#include "consumers/effects.h"
+#include "core/base/err.h"
+
+struct provider;
+
+/* `secret` is the API key (not used by instant); copied. */
+CHECK_RESULT bool provider_open(const char *url, struct str secret, struct provider **ret, struct err *err);
+void provider_close(struct provider *provider);
+
+/* An effect_call; `user` is the struct provider. What was answered, and what was not, becomes an outcome:
+ *   2xx: succeeded · 402: declined · 4xx: failed, or expired when the authorisation is gone
+ *   no answer, 409, 429, 5xx, 401, 403: unknown (the last two are ours to mend, and the call is made again) */
+void provider_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+
+#endif
