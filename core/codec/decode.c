@@ -168,7 +168,9 @@ static bool read_block(struct reader *reader, const struct schema_type *item, si
         return false;
     *ret_end = NULL;
     if (count < 0) {
-        if (count == INT64_MIN || !read_long(reader, &size) || size < 0 || (uint64_t)size > left(reader))
+        if (!read_long(reader, &size))
+            return false;
+        if (count == INT64_MIN || size < 0 || (uint64_t)size > left(reader))
             return corrupt(reader, "a block's size is negative or more than there is");
         *ret_end = reader->at + size;
         count = -count;
