@@ -140,7 +140,7 @@ void sqlog_consumer_pause(struct log_consumer *base, struct str topic, int32_t p
 
 /* ---- polling ---- */
 
-enum { WINDOW = 64 /* commits */ };
+enum { WINDOW_COMMITS = 64, PATIENT_POLLS = 4 };
 static const int64_t NO_COMMIT = INT64_MAX;
 
 static bool read_pending(const struct sqlog_read *read) {
@@ -184,6 +184,7 @@ static bool plan(struct sqlog_consumer *consumer, size_t ready, int64_t *ret_fir
     for (size_t i = 0; i < consumer->read_count; i++) {
         struct sqlog_read *read = &consumer->reads[i];
         bool skip = read->failed && ready > 1;
+        read->polls_without = read_pending(read) ? read->polls_without + 1 : 0;
         read->failed = false;
         read->next_commit = NO_COMMIT;
         if (skip || !read_pending(read))
@@ -204,6 +205,7 @@ static bool plan(struct sqlog_consumer *consumer, size_t ready, int64_t *ret_fir
 static bool take(struct sqlog_consumer *consumer, struct sqlog_read *read, size_t max, struct err *err) {
     if (!sqlog_read_take(consumer, read, max, err))
         return false;
+    read->polls_without = 0;
     if (!read_pending(read))
         read->next_commit = NO_COMMIT;
     else if (!read->commit)
@@ -215,14 +217,20 @@ static bool full(const struct sqlog_consumer *consumer, size_t max) {
     return consumer->record_count >= max || consumer->record_bytes >= SQLOG_POLL_BYTES;
 }
 
-/* Those far ahead of the one that lags most get half of the room, in equal shares: it cannot starve them. */
+/* Reading in the order of the commits alone, a partition that lags would hold up all others. */
+static bool kept_waiting(const struct sqlog_read *read, int64_t first) {
+    return read->next_commit != NO_COMMIT &&
+           (read->next_commit > first + WINDOW_COMMITS || read->polls_without >= PATIENT_POLLS);
+}
+
+/* Those kept waiting get half of the room, in equal shares. */
 static bool collect_shares(struct sqlog_consumer *consumer, size_t ready, size_t max, int64_t first, struct err *err) {
     size_t share = max / 2 / ready + 1, start = consumer->turn++;
     for (size_t i = 0; i < consumer->read_count && !full(consumer, max); i++) {
         struct sqlog_read *read = &consumer->reads[(start + i) % consumer->read_count];
         size_t left = max - consumer->record_count, end = consumer->record_count + (share < left ? share : left);
-        while (read->next_commit != NO_COMMIT && read->next_commit > first + WINDOW && consumer->record_count < end &&
-               !full(consumer, max))
+        bool waited = kept_waiting(read, first);
+        while (waited && read->next_commit != NO_COMMIT && !full(consumer, end))
             if (!take(consumer, read, end - consumer->record_count, err))
                 return read_failed(consumer, read);
     }

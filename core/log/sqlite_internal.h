@@ -179,6 +179,7 @@ struct sqlog_read {
     bool suspect;                /* failed after other records were taken: say so in the next poll */
     bool failed;                 /* the last poll said so: let the others go first in this one */
     int64_t next_commit;         /* a poll's */
+    int polls_without;           /* since it last gave records */
     struct sqlog_commit *commit; /* what `rest` points into, or NULL */
     struct str rest;
     int64_t left;            /* records in rest */
