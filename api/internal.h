@@ -1,0 +1,122 @@
+/* What the files of api/ share: the server, and a request on its way through it.
+ *
+ * A request belongs to the thread of its connection. Handlers either answer it (answer.h), or start a write
+ * (flights.h), which suspends the connection until the log has answered and then goes on with the step that was
+ * given, on the same thread. */
+#ifndef ORDERLOG_API_INTERNAL_H
+#define ORDERLOG_API_INTERNAL_H
+
+#include "api/server.h"
+#include "core/base/arena.h"
+#include "core/log/append.h"
+
+#include <jansson.h>
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+struct auth;
+struct connections;
+struct flight;
+struct flights;
+struct reads;
+struct request;
+struct route;
+
+struct api {
+    struct api_config config;
+    struct log *log;
+    struct log_producer *producer;
+    struct auth *auth;
+    struct connections *connections;
+    struct flights *flights;
+    struct reads *reads;
+    struct MHD_Daemon *daemon;
+    int port;
+    atomic_bool stopping;
+};
+
+enum {
+    BODY_MAX = 64 * 1024,
+    BODY_DRAINED_MAX = 1024 * 1024, /* so much more is read and dropped, so that the client gets to read the refusal */
+    BODY_DEPTH_MAX = 16,
+    PARAMS_MAX = 2,
+    EXTRA_HEADERS_MAX = 4,
+};
+
+enum method { METHOD_GET, METHOD_POST, METHOD_PUT, METHOD_PATCH, METHOD_DELETE, METHOD_COUNT };
+
+enum principal_kind { PRINCIPAL_NONE, PRINCIPAL_SHOPPER, PRINCIPAL_OPERATOR };
+
+struct principal {
+    enum principal_kind kind;
+    struct str id; /* the shopper's id, or the operator's name */
+};
+
+typedef void request_step(struct request *request);
+
+enum request_phase { PHASE_HEADERS, PHASE_BODY, PHASE_HANDLED };
+
+struct header_pair {
+    const char *name;
+    struct str value;
+};
+
+struct query_item {
+    struct str name;
+    struct str value;
+};
+
+struct request {
+    struct api *api;
+    struct MHD_Connection *connection;
+    struct arena arena;
+    enum request_phase phase;
+    int64_t began_us; /* monotonic */
+
+    /* from the request line and the headers */
+    struct str uri;   /* as it came; ptr NULL: there was none */
+    const char *line; /* where the server has it; only to be compared */
+    struct str path;
+    struct str query;
+    struct query_item *query_items;
+    size_t query_count;
+    enum method method;
+    const struct route *route; /* NULL: none */
+    unsigned allowed;          /* methods of this path, bit by bit */
+    struct str params[PARAMS_MAX];
+    struct principal principal;
+    struct str authorization;
+    struct str idempotency_key;
+    struct str traceparent;
+    struct str content_type_given;
+    uint64_t content_length;
+    bool has_body;
+    struct buf body;
+    uint64_t body_bytes; /* that came, kept or not */
+    json_t *json;
+    /* What speaks against it so far. It is answered once the body has come, but for a request whose end cannot be
+     * told, or is too far: that is answered at once, and the connection closed. */
+    struct err err;
+    bool answer_early;
+
+    /* a write */
+    struct id command_id; /* empty until it is known */
+    char body_hash[33];
+    const char *resource_name; /* "order_id": told also when the outcome is not known; NULL: none */
+    struct id resource;
+    struct id again;    /* checkouts: see checkouts.c */
+    request_step *next; /* after the log's answer */
+    struct flight *flight;
+    void *context; /* the handler's, in the arena */
+
+    /* the answer */
+    int status; /* 0: none yet */
+    const char *content_type;
+    struct buf reply;
+    const char *reply_static; /* instead of `reply` */
+    size_t reply_static_len;
+    struct header_pair extra[EXTRA_HEADERS_MAX];
+    size_t extra_count;
+};
+
+#endif

@@ -1,0 +1,72 @@
+#include "api/reads.h"
+#include "api/routes.h"
+#include "api/writes.h"
+#include "core/codec/avro.h"
+
+/* ---- reading ---- */
+
+void products_get(struct request *request) {
+    struct view_product_row *row;
+    if (!write_sku(request, request->params[0]) || !reads_product(request, request->params[0], &row))
+        return;
+    if (row && row->for_sale)
+        avro_to_json(&schema_view_product, &row->product, answer_json(request, 200));
+    else
+        answer_not_found(request);
+}
+
+void products_list(struct request *request) {
+    struct err err = {0};
+    struct product_page page;
+    int32_t limit;
+    struct str after = request_query(request, "after");
+    if (!request_limit(request, &limit, &err)) {
+        answer_err(request, &err);
+        return;
+    }
+    if (!reads_product_page(request, after, limit, &page))
+        return;
+    struct buf *reply = answer_json(request, 200);
+    const char *comma = "";
+    buf_add_str(reply, STR("{\"items\":["));
+    for (size_t i = 0; i < page.count; i++) {
+        if (!page.rows[i]->for_sale)
+            continue;
+        buf_add_str(reply, str_from(comma));
+        avro_to_json(&schema_view_product, &page.rows[i]->product, reply);
+        comma = ",";
+    }
+    reads_end_page(reply, page.next);
+}
+
+/* ---- writing, by operators ---- */
+
+static void accepted(struct request *request) {
+    answer_accepted(request, "sku", request->params[0]);
+}
+
+void products_put(struct request *request) {
+    struct message message = {.type = MESSAGE_CATALOGUE_PRODUCT_REVISED};
+    struct catalogue_product_revised *product = &message.catalogue_product_revised;
+    if (!write_sku(request, request->params[0]))
+        return;
+    struct fields fields = write_fields(request);
+    field_text(&fields, "name", (struct text_rule){.kind = TEXT_LINE, .min = 1, .max = 200}, &product->name);
+    field_money(&fields, "price", request->api->config.shop.currency, 1, &product->price);
+    if (!write_fields_end(request, &fields))
+        return;
+    product->sku = request->params[0];
+    product->actor = request_actor(request);
+    product->body_hash = write_body_hash(request);
+    write_command(request, &message, accepted);
+}
+
+void products_delete(struct request *request) {
+    if (!write_sku(request, request->params[0]))
+        return;
+    struct message message = {.type = MESSAGE_CATALOGUE_PRODUCT_WITHDRAWN,
+                              .catalogue_product_withdrawn = {.sku = request->params[0],
+                                                              .actor = request_actor(request),
+                                                              .body_hash = write_body_hash(request)}};
+    write_command(request, &message, accepted);
+}

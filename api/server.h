@@ -1,0 +1,55 @@
+/* The HTTP API (section 6 of docs/architecture.md; api/openapi.yaml says what it serves).
+ *
+ * Thin: authenticate, parse strictly, check shape, append to the log, answer once the log has acknowledged. It decides
+ * nothing that needs state, and no database is on the way of a write. */
+#ifndef ORDERLOG_API_SERVER_H
+#define ORDERLOG_API_SERVER_H
+
+#include "core/base/ids.h"
+#include "core/domain/room.h"
+#include "core/log/log.h"
+#include "producers/locations.h"
+
+struct api;
+
+/* All text is borrowed and must live until api_stop. Zero means the default where one is named. */
+struct api_config {
+    const char *listen; /* "127.0.0.1:8080", "[::1]:8080"; port 0 takes a free one */
+    int32_t threads;    /* that serve connections; 2 */
+    struct secret_pair session_secrets;
+    struct secret_pair id_secrets;
+    struct secret_pair personal_secrets;
+    const char *operator_tokens; /* lines of name:token, NULL: no operators */
+    struct shop shop;            /* currency and quantity_max */
+    const struct locations *locations;
+    const char *redis_url;    /* NULL: this server answers no reads */
+    const char *database_url; /* NULL: no lists */
+
+    int32_t in_flight_max;       /* writes that wait for the log; 2,048. More are answered 503 overloaded */
+    int32_t connections_max;     /* 8,192 */
+    int64_t ack_timeout_ms;      /* a write not acknowledged by then is answered 503 outcome-unknown; 10,000 */
+    int64_t delivery_timeout_ms; /* the log gives an append up after it; 5,000 */
+    int64_t receive_timeout_ms;  /* a request must have come by then, however steadily it drips; 30,000 */
+    int64_t idle_timeout_ms;     /* between two requests of a connection; 60,000 */
+
+    /* More checks for /readyz. Called on the server's threads, several at once; must not block. May be NULL.
+     * False: not ready, and `why` says so. */
+    bool (*ready)(void *user, struct buf *why);
+    void *ready_user;
+};
+
+/* Fills *ret from the settings: ORDERLOG_LISTEN (127.0.0.1:8080), ORDERLOG_API_THREADS, ORDERLOG_SESSION_SECRET,
+ * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL,
+ * ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS. `shop` and `locations` are the caller's: other roles need them too. */
+CHECK_RESULT bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
+                                  struct err *err);
+
+/* Listens and serves on threads of its own. `log` must outlive the server, and its topics must be there. */
+CHECK_RESULT bool api_start(const struct api_config *config, struct log *log, struct api **ret, struct err *err);
+/* The port that it listens on. */
+int api_port(const struct api *api);
+/* Not ready from now on, no new connections, no new writes; what waits for the log is answered; then all is closed.
+ * Blocks for as long as the log takes, at most about ack_timeout_ms + 5 s. NULL is fine. */
+void api_stop(struct api *api);
+
+#endif

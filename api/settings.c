@@ -1,0 +1,36 @@
+#include "api/server.h"
+#include "core/base/config.h"
+
+enum { SECRET_MIN = 32 };
+
+static bool load_number(const char *key, int64_t high, int32_t *ret, struct err *err) {
+    int64_t number;
+    if (!config_int(key, 0, 0, high, &number, err))
+        return false;
+    *ret = (int32_t)number;
+    return true;
+}
+
+bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
+                     struct err *err) {
+    struct api_config config = {
+        .listen = config_get("ORDERLOG_LISTEN", "127.0.0.1:8080"),
+        .operator_tokens = config_get("ORDERLOG_OPERATOR_TOKENS", NULL), /* the content of …_FILE */
+        .shop = *shop,
+        .locations = locations,
+        .redis_url = config_get("REDIS_URL", NULL),
+        .database_url = config_get("DATABASE_URL", NULL),
+    };
+    const char *tokens_file = config_get("ORDERLOG_OPERATOR_TOKENS_FILE", NULL);
+    if (tokens_file && tokens_file[0] && !config_require("ORDERLOG_OPERATOR_TOKENS", &config.operator_tokens, err))
+        return false;
+    if (!config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
+        !config_secret("ORDERLOG_ID_SECRET", SECRET_MIN, &config.id_secrets, err) ||
+        !config_secret("ORDERLOG_PERSONAL_SECRET", SECRET_MIN, &config.personal_secrets, err) ||
+        !load_number("ORDERLOG_API_THREADS", 64, &config.threads, err) ||
+        !load_number("ORDERLOG_IN_FLIGHT", 1000000, &config.in_flight_max, err) ||
+        !load_number("ORDERLOG_CONNECTIONS", 1000000, &config.connections_max, err))
+        return false;
+    *ret = config;
+    return true;
+}
