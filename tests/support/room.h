@@ -95,6 +95,8 @@ bool test_room_pass(struct test_room *room, const struct test_record *record);
 bool test_room_result(struct test_room *room, const char *key, const char *command_id, const struct message *message);
 /* Fires what is due by now_us, the earliest first; returns how many. */
 size_t test_room_fire(struct test_room *room);
+/* Fires this one, due or not, and even if it is not set. False: the decider cannot handle it (room->why). */
+bool test_room_timer_due(struct test_room *room, const char *key, const char *name);
 /* NULL: not set. */
 const struct test_timer *test_room_timer(const struct test_room *room, const char *key, const char *name);
 
