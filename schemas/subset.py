@@ -97,6 +97,7 @@ def encode_default(type_, value):
 
 
 def least_size(type_):
+    """The fewest bytes a value takes: a list of what takes none could claim any number of items."""
     return sum(least_size(f.type) for f in type_.fields) if type_.kind == "record" else 1
 
 
@@ -147,8 +148,10 @@ class Parser:
             return self.definition(kind, node, space)
         if kind == "array":
             item = self.type(node["items"], space)
-            if item.kind in ("array", "option") or least_size(item) == 0:
-                self.fail(f"an array of {item.kind}s of no bytes, of arrays or of options is not in the subset")
+            if item.kind in ("array", "option"):
+                self.fail(f"an array of {item.kind}s is not in the subset")
+            if least_size(item) == 0:
+                self.fail(f"an array of {item.name}, which takes no bytes, is not in the subset")
             return Type("array", item=item)
         logical = node.get("logicalType")
         if logical and LOGICAL.get(logical) != kind:
