@@ -17,7 +17,7 @@
 #include "core/store/pg.h"
 #include "producers/topics.h"
 #include "projections/loop.h"
-#include "projections/projector.h"
+#include "projections/migrate.h"
 
 enum { UP_PARTITIONS = 4, UP_DECIDERS = 5, UP_PROJECTORS = 2 * VIEW_COUNT, UP_RETRY_MS = 500 };
 

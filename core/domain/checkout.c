@@ -267,8 +267,15 @@ static bool decide_timer(struct room *room, const struct input *input, const cha
     return true;
 }
 
-static void want(struct room *room, const struct input *input) {
+static void evolve_want(struct room *room, const struct input *input) {
     room_want(room, TABLE_CART, input->envelope->key);
+}
+
+/* A refusal for an unknown product or another price must not be a matter of which topic was read first. */
+static void want(struct room *room, const struct input *input) {
+    evolve_want(room, input);
+    if (input->kind == INPUT_RECORD && input->message->type == MESSAGE_CART_CHECKOUT_REQUESTED)
+        room_want_catalogue(room);
 }
 
 static bool decide(struct room *room, const struct input *input, const char **why) {
@@ -313,6 +320,6 @@ const struct decider checkout_decider = {
     .remembers_commands = false, /* so that refuse_reused is never called */
     .want = want,
     .decide = decide,
-    .evolve_want = want,
+    .evolve_want = evolve_want,
     .evolve = evolve,
 };
