@@ -1,0 +1,290 @@
+#include "core/store/redis.h"
+
+#include <hiredis/hiredis.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/store/redis_socket.h"
+
+struct redis {
+    struct redis_address address;
+    int64_t connect_timeout_ms;
+    int64_t command_timeout_ms;
+    int fd; /* -1: not connected */
+    redisReader *reader;
+    struct buf out;
+    redisReply **replies; /* of the last call */
+    size_t reply_count;
+    size_t reply_cap;
+};
+
+bool redis_open(const char *url, const struct redis_options *options, struct redis **ret, struct err *err) {
+    struct redis_address address = {0};
+    if (!redis_address_parse(url, &address, err)) {
+        redis_address_free(&address);
+        return false;
+    }
+    struct redis *redis = mem_zalloc(sizeof(*redis));
+    redis->address = address;
+    redis->connect_timeout_ms = options && options->connect_timeout_ms ? options->connect_timeout_ms : 1000;
+    redis->command_timeout_ms = options && options->command_timeout_ms ? options->command_timeout_ms : 2000;
+    redis->fd = -1;
+    *ret = redis;
+    return true;
+}
+
+static void replies_free(struct redis *redis) {
+    for (size_t i = 0; i < redis->reply_count; i++)
+        freeReplyObject(redis->replies[i]);
+    redis->reply_count = 0;
+}
+
+static void disconnect(struct redis *redis) {
+    redis_socket_close(&redis->fd);
+    if (redis->reader)
+        redisReaderFree(redis->reader);
+    redis->reader = NULL;
+}
+
+void redis_close(struct redis *redis) {
+    if (!redis)
+        return;
+    disconnect(redis);
+    replies_free(redis);
+    free(redis->replies);
+    buf_free(&redis->out);
+    redis_address_free(&redis->address);
+    free(redis);
+}
+
+/* ---- one round trip ---- */
+
+static void format_part(struct buf *out, char kind, size_t number) {
+    buf_printf(out, "%c%zu\r\n", kind, number);
+}
+
+static void format_arg(struct buf *out, struct str arg) {
+    format_part(out, '$', arg.len);
+    buf_add_str(out, arg);
+    buf_add(out, "\r\n", 2);
+}
+
+static void format_command(struct buf *out, const struct str *head, size_t head_count,
+                           const struct redis_command *command) {
+    format_part(out, '*', head_count + command->count);
+    for (size_t i = 0; i < head_count; i++)
+        format_arg(out, head[i]);
+    for (size_t i = 0; i < command->count; i++)
+        format_arg(out, command->args[i]);
+}
+
+/* The next reply, reading from the socket as long as none is whole. */
+static bool read_reply(struct redis *redis, int64_t until_us, redisReply **ret, struct err *err) {
+    static const char what[] = "what Redis answered is not its protocol";
+    void *reply = NULL;
+    if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
+        return err_set(err, ERR_STORE_UNAVAILABLE, "%s", what);
+    while (!reply) {
+        char chunk[16384];
+        size_t len;
+        if (!redis_socket_read(redis->fd, chunk, sizeof(chunk), until_us, &len, err))
+            return false;
+        if (redisReaderFeed(redis->reader, chunk, len) != REDIS_OK ||
+            redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
+            return err_set(err, ERR_STORE_UNAVAILABLE, "%s", what);
+    }
+    *ret = reply;
+    return true;
+}
+
+/* Sends what is in `out` and keeps `count` replies. A failure in between leaves the connection in an unknown state. */
+static bool round_trip(struct redis *redis, size_t count, struct err *err) {
+    int64_t until_us = redis_deadline_us(redis->command_timeout_ms);
+    replies_free(redis);
+    if (redis->reply_cap < count) {
+        redis->reply_cap = count;
+        redis->replies = mem_realloc(redis->replies, count * sizeof(redis->replies[0]));
+    }
+    if (redis_socket_write(redis->fd, buf_str(&redis->out), until_us, err)) {
+        while (redis->reply_count < count && read_reply(redis, until_us, &redis->replies[redis->reply_count], err))
+            redis->reply_count++;
+        if (redis->reply_count == count)
+            return true;
+    }
+    disconnect(redis);
+    return false;
+}
+
+/* Errors that pass with time, or with another server behind the same name. */
+static bool is_away(struct str text) {
+    static const char *const prefixes[] = {"LOADING",    "READONLY",    "OOM",      "MISCONF",    "BUSY ",
+                                           "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "UNBLOCKED"};
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        if (str_starts_with(text, str_from(prefixes[i])))
+            return true;
+    return false;
+}
+
+static struct str error_text(const redisReply *reply) {
+    return reply->type == REDIS_REPLY_ERROR ? (struct str){reply->str, (size_t)reply->len} : STR_NULL;
+}
+
+static bool check_replies(struct redis *redis, struct err *err) {
+    for (size_t i = 0; i < redis->reply_count; i++) {
+        struct str text = error_text(redis->replies[i]);
+        if (!text.ptr)
+            continue;
+        err_set(err, is_away(text) ? ERR_STORE_UNAVAILABLE : ERR_INTERNAL, "Redis: %.*s", STR_ARG(text));
+        /* After a failover the name may lead to the new primary. */
+        if (is_away(text))
+            disconnect(redis);
+        return false;
+    }
+    return true;
+}
+
+/* ---- connecting ---- */
+
+static bool greet(struct redis *redis, struct err *err) {
+    const struct redis_address *address = &redis->address;
+    struct str auth[3] = {STR("AUTH")};
+    size_t auth_count = 1, commands = 0;
+    char number[16];
+    buf_reset(&redis->out);
+    if (address->user)
+        auth[auth_count++] = str_from(address->user);
+    if (address->password) {
+        auth[auth_count++] = str_from(address->password);
+        format_command(&redis->out, NULL, 0, &(struct redis_command){auth, auth_count});
+        commands++;
+    }
+    if (address->db) {
+        snprintf(number, sizeof(number), "%d", address->db);
+        const struct str select[] = {STR("SELECT"), str_from(number)};
+        format_command(&redis->out, NULL, 0, &(struct redis_command){select, 2});
+        commands++;
+    }
+    if (!commands)
+        return true;
+    if (!round_trip(redis, commands, err))
+        return false;
+    if (check_replies(redis, err))
+        return true;
+    disconnect(redis);
+    return err_wrap(err, "greeting Redis");
+}
+
+static bool connect_if_needed(struct redis *redis, struct err *err) {
+    if (redis->fd >= 0)
+        return true;
+    if (!redis_socket_connect(&redis->address, redis_deadline_us(redis->connect_timeout_ms), &redis->fd, err))
+        return false;
+    redis->reader = redisReaderCreate();
+    if (!redis->reader)
+        abort(); /* no memory */
+    return greet(redis, err);
+}
+
+/* ---- commands ---- */
+
+static void give(const struct redis *redis, const struct redisReply **ret) {
+    for (size_t i = 0; ret && i < redis->reply_count; i++)
+        ret[i] = redis->replies[i];
+}
+
+static bool run(struct redis *redis, const struct str *head, size_t head_count, const struct redis_command *commands,
+                size_t count, struct err *err) {
+    if (!connect_if_needed(redis, err))
+        return false;
+    buf_reset(&redis->out);
+    for (size_t i = 0; i < count; i++)
+        format_command(&redis->out, head, head_count, &commands[i]);
+    return round_trip(redis, count, err);
+}
+
+bool redis_pipeline(struct redis *redis, const struct redis_command *commands, size_t count,
+                    const struct redisReply **ret, struct err *err) {
+    if (!run(redis, NULL, 0, commands, count, err) || !check_replies(redis, err))
+        return false;
+    give(redis, ret);
+    return true;
+}
+
+bool redis_call(struct redis *redis, const struct str *args, size_t count, const struct redisReply **ret,
+                struct err *err) {
+    return redis_pipeline(redis, &(struct redis_command){args, count}, 1, ret, err);
+}
+
+static void script_hash(struct redis_script *script) {
+    unsigned char hash[SHA_DIGEST_LENGTH];
+    if (script->sha[0])
+        return;
+    SHA1((const unsigned char *)script->source, strlen(script->source), hash);
+    for (size_t i = 0; i < sizeof(hash); i++)
+        snprintf(&script->sha[2 * i], 3, "%02x", hash[i]);
+}
+
+static bool is_unknown_script(const redisReply *reply) {
+    return str_starts_with(error_text(reply), STR("NOSCRIPT"));
+}
+
+/* Runs again, with the source, what the server did not know the script of; the replies take their places. */
+static bool eval_unknown(struct redis *redis, const struct redis_script *script, const struct redis_command *commands,
+                         size_t count, struct err *err) {
+    struct str head[] = {STR("EVAL"), str_from(script->source)};
+    struct redis_command *again = mem_alloc(count * sizeof(again[0]));
+    size_t unknown = 0, done = 0;
+    for (size_t i = 0; i < count; i++)
+        if (is_unknown_script(redis->replies[i]))
+            again[unknown++] = commands[i];
+    redisReply **first = redis->replies;
+    redis->replies = NULL;
+    redis->reply_count = redis->reply_cap = 0;
+    bool ok = !unknown || run(redis, head, 2, again, unknown, err);
+    for (size_t i = 0; ok && i < count; i++)
+        if (is_unknown_script(first[i])) {
+            redisReply *answer = redis->replies[done];
+            redis->replies[done++] = first[i];
+            first[i] = answer;
+        }
+    replies_free(redis);
+    free(redis->replies);
+    free(again);
+    redis->replies = first;
+    redis->reply_count = redis->reply_cap = count;
+    return ok;
+}
+
+bool redis_eval_pipeline(struct redis *redis, struct redis_script *script, const struct redis_command *commands,
+                         size_t count, const struct redisReply **ret, struct err *err) {
+    script_hash(script);
+    struct str head[] = {STR("EVALSHA"), {script->sha, sizeof(script->sha) - 1}};
+    if (!count)
+        return true;
+    if (!run(redis, head, 2, commands, count, err) || !eval_unknown(redis, script, commands, count, err) ||
+        !check_replies(redis, err))
+        return false;
+    give(redis, ret);
+    return true;
+}
+
+/* ---- replies ---- */
+
+struct str redis_text(const struct redisReply *reply) {
+    if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_STATUS)
+        return STR_NULL;
+    return (struct str){reply->str, (size_t)reply->len};
+}
+
+int64_t redis_integer(const struct redisReply *reply) {
+    return reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+}
+
+size_t redis_count(const struct redisReply *reply) {
+    return reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+}
+
+const struct redisReply *redis_item(const struct redisReply *reply, size_t index) {
+    return reply->element[index];
+}
