@@ -1,0 +1,406 @@
+#include "projections/loop.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/base/logging.h"
+#include "core/base/metrics.h"
+#include "core/codec/avro.h"
+#include "projections/projector.h"
+
+enum { BATCH_MAX = 1000, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 5000, NAP_MS = 50 };
+
+void projector_wake(struct projector_waker *waker) {
+    pthread_mutex_lock(&waker->mutex);
+    if (waker->consumer)
+        log_consumer_wake(waker->consumer);
+    pthread_mutex_unlock(&waker->mutex);
+}
+
+static void waker_set(struct projector_waker *waker, struct log_consumer *consumer) {
+    if (!waker)
+        return;
+    pthread_mutex_lock(&waker->mutex);
+    waker->consumer = consumer;
+    pthread_mutex_unlock(&waker->mutex);
+}
+
+/* ---- trouble ---- */
+
+static bool stopping(const struct projector *projector) {
+    return atomic_load_explicit(projector->stop, memory_order_relaxed);
+}
+
+static void back_off(struct projector *projector, const struct err *err, const char *event) {
+    projector->backoff_ms = projector->backoff_ms ? projector->backoff_ms * 2 : BACKOFF_MIN_MS;
+    if (projector->backoff_ms > BACKOFF_MAX_MS)
+        projector->backoff_ms = BACKOFF_MAX_MS;
+    projector->retry_at_us = clock_monotonic_us() + projector->backoff_ms * 1000;
+    logging_err(err, event, "service=%s retry_ms=%lld", projector->service, (long long)projector->backoff_ms);
+}
+
+static void wait_for_retry(const struct projector *projector) {
+    while (!stopping(projector) && clock_monotonic_us() < projector->retry_at_us)
+        clock_sleep_ms(NAP_MS);
+}
+
+static void shard_stop_reading(struct projector *projector, struct shard *shard) {
+    for (size_t i = 0; i < projector->topic_count; i++)
+        log_consumer_pause(projector->consumer, projector->topics[i].name, shard->index);
+}
+
+static void shard_halt(struct projector *projector, struct shard *shard, const struct err *why) {
+    shard_stop_reading(projector, shard);
+    shard->state = SHARD_HALTED;
+    metrics_set(shard->halted_gauge, 1);
+    logging_err(why, "projector.halted", "service=%s shard=%d", projector->service, shard->index);
+    if (projector->config->shard_changed)
+        projector->config->shard_changed(projector->config->user, shard->index, false, why);
+}
+
+/* Whatever is held of it may be wrong: it is read again before it goes on. */
+static void shard_forget(struct projector *projector, struct shard *shard) {
+    shard_stop_reading(projector, shard);
+    shard->state = SHARD_UNREAD;
+}
+
+/* ---- whose shards are whose ---- */
+
+static void assigned(void *user, const struct log_partition *partitions, size_t count) {
+    struct projector *projector = user;
+    for (size_t i = 0; i < count; i++) {
+        struct shard *shard = &projector->shards[partitions[i].partition];
+        if (++shard->assigned == projector->topic_count)
+            shard->state = SHARD_UNREAD;
+    }
+}
+
+static void revoked(void *user, const struct log_partition *partitions, size_t count, bool lost) {
+    struct projector *projector = user;
+    (void)lost; /* nothing is done for a shard on the way out: what is not saved is read again by the next owner */
+    for (size_t i = 0; i < count; i++) {
+        struct shard *shard = &projector->shards[partitions[i].partition];
+        shard->assigned--;
+        if (shard->state == SHARD_HALTED)
+            metrics_set(shard->halted_gauge, 0);
+        shard->state = SHARD_OFF;
+    }
+}
+
+/* ---- reading where a shard stands ---- */
+
+static bool shard_seek(struct projector *projector, struct shard *shard, struct err *err) {
+    for (size_t i = 0; i < projector->topic_count; i++) {
+        const struct state_position_topic *at = &shard->positions.state.topics.items[i];
+        if (!log_consumer_seek(projector->consumer, at->topic, shard->index, at->next_offset, err))
+            return false;
+    }
+    return true;
+}
+
+/* False: the store or the log is away. A shard that cannot go on is halted, which is true. */
+static bool shard_read(struct projector *projector, struct shard *shard, struct err *err) {
+    struct shard_held held = {0};
+    struct err why = {0};
+    arena_reset(&projector->arena);
+    if (!projector->config->store->load(projector->store, shard->index, &projector->arena, &held, err))
+        return false;
+    if (!positions_read(&shard->positions, log_id(projector->log), projector->topics, projector->topic_count,
+                        held.positions, &why)) {
+        shard_halt(projector, shard, &why);
+        return true;
+    }
+    buf_reset(&shard->expected);
+    buf_add_str(&shard->expected, held.positions);
+    map_free(&shard->parked, NULL);
+    for (size_t i = 0; i < held.parked_count; i++)
+        *map_put(&shard->parked, held.parked[i]) = shard;
+    if (!shard_seek(projector, shard, err))
+        return false;
+    shard->state = SHARD_RUNNING;
+    logging_write(LOG_INFO, "projector.shard.ready", "service=%s shard=%d from=%s parked=%zu", projector->service,
+                  shard->index, held.positions.ptr ? "stored" : "beginning", held.parked_count);
+    if (projector->config->shard_changed)
+        projector->config->shard_changed(projector->config->user, shard->index, true, NULL);
+    return true;
+}
+
+static void read_shards(struct projector *projector) {
+    if (projector->backoff_ms && clock_monotonic_us() < projector->retry_at_us)
+        return;
+    for (int32_t i = 0; i < projector->shard_count && !stopping(projector); i++) {
+        struct err err = {0};
+        struct shard *shard = &projector->shards[i];
+        if (shard->state == SHARD_UNREAD && !shard_read(projector, shard, &err)) {
+            shard_forget(projector, shard);
+            back_off(projector, &err, "projector.read_failed");
+            return;
+        }
+    }
+    projector->backoff_ms = 0;
+}
+
+/* ---- polling ---- */
+
+static int64_t poll_timeout_ms(const struct projector *projector) {
+    if (!projector->backoff_ms)
+        return PROJECTOR_POLL_MS;
+    int64_t left_ms = (projector->retry_at_us - clock_monotonic_us()) / 1000 + 1;
+    return left_ms < 0 ? 0 : left_ms < PROJECTOR_POLL_MS ? left_ms : PROJECTOR_POLL_MS;
+}
+
+/* The log keeps nothing any more at this position, or not yet: records are lost. */
+static bool position_is_lost(struct projector *projector, const struct shard *shard, struct err *ret) {
+    for (size_t i = 0; i < projector->topic_count; i++) {
+        const struct state_position_topic *at = &shard->positions.state.topics.items[i];
+        int64_t low, high;
+        struct err err = {0};
+        if (log_watermarks(projector->log, at->topic, shard->index, &low, &high, &err) &&
+            (at->next_offset < low || at->next_offset > high)) {
+            err_set(ret, ERR_LOST_RECORDS, "%.*s/%d is to be read from offset %lld, and holds %lld to %lld",
+                    STR_ARG(at->topic), shard->index, (long long)at->next_offset, (long long)low, (long long)high);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void poll_failed(struct projector *projector, const struct err *err) {
+    bool found = false;
+    for (int32_t i = 0; i < projector->shard_count && err->kind == ERR_LOST_RECORDS; i++) {
+        struct shard *shard = &projector->shards[i];
+        struct err why = {0};
+        if (shard->state == SHARD_RUNNING && position_is_lost(projector, shard, &why)) {
+            shard_halt(projector, shard, &why);
+            found = true;
+        }
+    }
+    if (found)
+        return;
+    back_off(projector, err, "projector.poll_failed");
+    wait_for_retry(projector);
+}
+
+/* ---- saving ---- */
+
+static void log_parked(const struct projector *projector, const struct shard_save *save) {
+    for (size_t i = 0; i < save->parked_count; i++) {
+        const struct state_parked *parked = &save->parked[i];
+        struct err err = {0};
+        err_set(&err, ERR_POISON, "%.*s", STR_ARG(parked->reason));
+        logging_err(&err, "projector.parked", "service=%s topic=%.*s partition=%d offset=%lld subject=\"%.*s\"",
+                    projector->service, STR_ARG(parked->topic), parked->partition, (long long)parked->offset,
+                    STR_ARG(parked->subject));
+    }
+    metrics_add(projector->parked, (int64_t)save->parked_count);
+}
+
+static void tell_group(struct projector *projector, const struct shard *shard) {
+    struct log_position told[VIEW_TOPICS_MAX];
+    for (size_t i = 0; i < projector->topic_count; i++)
+        told[i] = (struct log_position){projector->topics[i].name, shard->index,
+                                        shard->positions.state.topics.items[i].next_offset};
+    log_consumer_commit(projector->consumer, told, projector->topic_count);
+}
+
+static void shard_saved(struct projector *projector, struct shard *shard) {
+    struct buf held = shard->expected;
+    shard->expected = shard->next;
+    shard->next = held;
+    tell_group(projector, shard);
+    log_parked(projector, &shard->save);
+}
+
+static struct shard_save *touched_saves(struct projector *projector, size_t *ret_count) {
+    struct shard_save *saves = arena_array(&projector->arena, struct shard_save, projector->shard_count);
+    *ret_count = 0;
+    for (int32_t i = 0; i < projector->shard_count; i++)
+        if (projector->shards[i].touched)
+            saves[(*ret_count)++] = projector->shards[i].save;
+    return saves;
+}
+
+static void settle(struct projector *projector, const struct shard_save *saves, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        struct shard *shard = &projector->shards[saves[i].shard];
+        if (!saves[i].conflict) {
+            shard_saved(projector, shard);
+            continue;
+        }
+        shard->halt = NULL;
+        logging_write(LOG_WARN, "projector.overtaken", "service=%s shard=%d", projector->service, shard->index);
+        shard_forget(projector, shard);
+    }
+    for (int32_t i = 0; i < projector->shard_count; i++)
+        if (projector->shards[i].halt)
+            shard_halt(projector, &projector->shards[i], projector->shards[i].halt);
+}
+
+static void forget_running(struct projector *projector) {
+    for (int32_t i = 0; i < projector->shard_count; i++)
+        if (projector->shards[i].state == SHARD_RUNNING)
+            shard_forget(projector, &projector->shards[i]);
+}
+
+static void handle(struct projector *projector, const struct log_batch *records) {
+    struct err err = {0};
+    size_t count;
+    arena_reset(&projector->arena);
+    if (!batch_fold(projector, records, &err)) {
+        forget_running(projector);
+        back_off(projector, &err, "projector.load_failed");
+        return;
+    }
+    struct shard_save *saves = touched_saves(projector, &count);
+    int64_t begun_us = clock_monotonic_us();
+    if (count && !projector->config->store->save(projector->store, saves, count, &projector->arena, &err)) {
+        forget_running(projector);
+        back_off(projector, &err, "projector.save_failed");
+        return;
+    }
+    metrics_observe(projector->save_seconds, (double)(clock_monotonic_us() - begun_us) / 1e6);
+    settle(projector, saves, count);
+}
+
+static void linger(const struct projector *projector, int64_t since_us) {
+    int64_t left_ms = projector->config->linger_ms - (clock_monotonic_us() - since_us) / 1000;
+    if (left_ms > 0 && !stopping(projector))
+        clock_sleep_ms(left_ms);
+}
+
+static void step(struct projector *projector) {
+    struct log_batch records = {0};
+    struct err err = {0};
+    size_t max = projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
+    read_shards(projector);
+    if (!log_consumer_poll(projector->consumer, max, poll_timeout_ms(projector), &records, &err)) {
+        poll_failed(projector, &err);
+        return;
+    }
+    if (!records.count)
+        return;
+    int64_t since_us = clock_monotonic_us();
+    handle(projector, &records);
+    if (records.count < max)
+        linger(projector, since_us);
+}
+
+/* ---- from start to stop ---- */
+
+static void name_topics(struct projector *projector, const char **names) {
+    const struct view *view = projector->config->view;
+    for (size_t i = 0; i < view->topic_count; i++)
+        names[projector->topic_count++] = view->topics[i];
+    const char *const *more = projector->config->store->more_topics(view);
+    for (; *more; more++)
+        names[projector->topic_count++] = *more;
+}
+
+/* False with ERR_CONFIG when the topics cannot be read together, else when one is not there (yet). */
+static bool find_topics(struct projector *projector, const char *const *names, struct err *err) {
+    for (size_t i = 0; i < projector->topic_count; i++) {
+        struct log_topic *topic = &projector->topics[i];
+        if (!log_topic_find(projector->log, str_from(names[i]), topic, err))
+            return false;
+        projector->subjects[i] = schema_subject_find(topic->name);
+        if (!projector->subjects[i])
+            return err_set(err, ERR_CONFIG, "topic %s has no schema", names[i]);
+        if (topic->partitions != projector->topics[0].partitions)
+            return err_set(err, ERR_CONFIG, "topic %s has %d partitions, and %s has %d: they must be the same",
+                           names[i], topic->partitions, names[0], projector->topics[0].partitions);
+    }
+    return true;
+}
+
+static bool await_topics(struct projector *projector, struct err *err) {
+    const char *names[VIEW_TOPICS_MAX];
+    name_topics(projector, names);
+    while (!stopping(projector)) {
+        if (find_topics(projector, names, err))
+            break;
+        if (err->kind == ERR_CONFIG)
+            return false;
+        back_off(projector, err, "projector.topics_missing");
+        wait_for_retry(projector);
+    }
+    projector->backoff_ms = 0;
+    return true;
+}
+
+static void open_shards(struct projector *projector) {
+    char labels[96];
+    projector->shard_count = projector->topics[0].partitions;
+    projector->shards = mem_zalloc((size_t)projector->shard_count * sizeof(struct shard));
+    for (int32_t i = 0; i < projector->shard_count; i++) {
+        struct shard *shard = &projector->shards[i];
+        shard->index = i;
+        positions_init(&shard->positions);
+        snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", projector->service, i);
+        shard->halted_gauge =
+            metrics_gauge("orderlog_projector_halted", "1: this shard moves no further; see the log", labels);
+        metrics_set(shard->halted_gauge, 0);
+    }
+}
+
+static void close_shards(struct projector *projector) {
+    for (int32_t i = 0; i < projector->shard_count; i++) {
+        positions_free(&projector->shards[i].positions);
+        map_free(&projector->shards[i].parked, NULL);
+        buf_free(&projector->shards[i].expected);
+        buf_free(&projector->shards[i].next);
+    }
+    free(projector->shards);
+}
+
+static void open_metrics(struct projector *projector) {
+    char labels[64];
+    snprintf(labels, sizeof(labels), "service=\"%s\"", projector->service);
+    projector->applied = metrics_counter("orderlog_projector_records_total", "Records folded or parked", labels);
+    projector->duplicates =
+        metrics_counter("orderlog_projector_duplicates_total", "Records dropped: applied before", labels);
+    projector->parked = metrics_counter("orderlog_projector_parked_total", "Records set aside", labels);
+    projector->save_seconds =
+        metrics_histogram("orderlog_projector_save_seconds", "Time to save what a poll brought", labels);
+}
+
+static bool open_consumer(struct projector *projector, struct err *err) {
+    struct str names[VIEW_TOPICS_MAX];
+    const struct log_listener listener = {projector, assigned, revoked};
+    for (size_t i = 0; i < projector->topic_count; i++)
+        names[i] = projector->topics[i].name;
+    return log_consumer_open(projector->log, str_from(projector->service), names, projector->topic_count, &listener,
+                             &projector->consumer, err);
+}
+
+static void run(struct projector *projector) {
+    struct err err = {0};
+    while (!stopping(projector) && !open_consumer(projector, &err)) {
+        back_off(projector, &err, "projector.join_failed");
+        wait_for_retry(projector);
+    }
+    projector->backoff_ms = 0;
+    waker_set(projector->config->waker, projector->consumer);
+    while (!stopping(projector))
+        step(projector);
+    waker_set(projector->config->waker, NULL);
+    log_consumer_close(projector->consumer);
+}
+
+bool projector_run(struct log *log, const struct projector_config *config, const atomic_bool *stop, struct err *err) {
+    struct projector projector = {.log = log, .config = config, .stop = stop};
+    snprintf(projector.service, sizeof(projector.service), "%s-view-%s", config->store->name, config->view->name);
+    if (!config->store->open(config->url, config->view, &projector.store, err))
+        return false;
+    arena_init(&projector.arena);
+    open_metrics(&projector);
+    bool ok = await_topics(&projector, err);
+    if (ok && !stopping(&projector)) {
+        open_shards(&projector);
+        run(&projector);
+        close_shards(&projector);
+    }
+    arena_free(&projector.arena);
+    config->store->close(projector.store);
+    return ok;
+}

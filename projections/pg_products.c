@@ -1,0 +1,92 @@
+/* view.products and view.stock. */
+#include "projections/fold_product.h"
+#include "projections/pg_view.h"
+
+enum { CATALOGUE_TOPIC, STOCK_TOPIC }; /* of view_products */
+
+static void add_product(struct pg_params *params, const struct view_product_row *row, struct buf *scratch) {
+    const struct view_product *product = &row->product;
+    bool known = product_row_is_known(row);
+    pg_array_str(params, 0, product->sku);
+    pg_array_str(params, 1, known ? product->name : STR_NULL);
+    pg_array_str(params, 3, known ? product->price.currency : STR_NULL);
+    if (known) {
+        pg_array_i64(params, 2, product->price.minor);
+        pg_array_i64(params, 4, product->revision);
+    } else {
+        pg_array_null(params, 2);
+        pg_array_null(params, 4);
+    }
+    pg_array_i64(params, 5, row->for_sale);
+    pg_array_i64(params, 6, product->available);
+    pg_array_state(params, 7, &view_products, row, scratch);
+}
+
+static bool save_products(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_I64, PG_TEXT, PG_I64, PG_BOOL, PG_I64, PG_BYTES};
+    PG_PARAMS_AUTO params = {0};
+    BUF_AUTO scratch = {0};
+    const struct view_row *row;
+    size_t rows = 0;
+    pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
+    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count)); rows++)
+        add_product(&params, row->value, &scratch);
+    return !rows ||
+           pg_exec(pg,
+                   "INSERT INTO view.products (sku, name, price_minor, currency, revision, for_sale, available, "
+                   "\"row\") SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], "
+                   "$6::boolean[], $7::bigint[], $8::bytea[]) "
+                   "ON CONFLICT (sku) DO UPDATE SET name = excluded.name, price_minor = excluded.price_minor, "
+                   "currency = excluded.currency, revision = excluded.revision, for_sale = excluded.for_sale, "
+                   "available = excluded.available, \"row\" = excluded.\"row\"",
+                   &params, NULL, err);
+}
+
+static size_t add_levels(struct pg_params *params, const struct view_product_row *row) {
+    for (size_t i = 0; i < row->inventory.locations.count; i++) {
+        const struct view_stock_level *level = &row->inventory.locations.items[i];
+        const int64_t numbers[] = {level->version, level->received,  level->adjusted, level->restocked,
+                                   level->held,    level->committed, level->consumed, level->available};
+        pg_array_str(params, 0, level->location);
+        pg_array_str(params, 1, row->inventory.sku);
+        for (int k = 0; k < 8; k++)
+            pg_array_i64(params, 2 + k, numbers[k]);
+    }
+    return row->inventory.locations.count;
+}
+
+static bool save_stock(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_I64, PG_I64, PG_I64,
+                                         PG_I64,  PG_I64,  PG_I64, PG_I64, PG_I64};
+    PG_PARAMS_AUTO params = {0};
+    const struct view_row *row;
+    size_t levels = 0;
+    pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
+    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
+        if (row->changed & UINT32_C(1) << STOCK_TOPIC)
+            levels += add_levels(&params, row->value);
+    return !levels ||
+           pg_exec(pg,
+                   "INSERT INTO view.stock AS s (location, sku, version, received, adjusted, restocked, held, "
+                   "committed, consumed, available) SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], "
+                   "$4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], "
+                   "$10::bigint[]) ON CONFLICT (location, sku) DO UPDATE SET version = excluded.version, "
+                   "received = excluded.received, adjusted = excluded.adjusted, restocked = excluded.restocked, "
+                   "held = excluded.held, committed = excluded.committed, consumed = excluded.consumed, "
+                   "available = excluded.available WHERE s.version < excluded.version",
+                   &params, NULL, err);
+}
+
+static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    return save_products(pg, shards, count, err) && save_stock(pg, shards, count, err) &&
+           pg_stock_ledger_save(pg, shards, count, err);
+}
+
+static const char *const more_topics[] = {NULL};
+
+const struct pg_view pg_view_products = {
+    .view = &view_products,
+    .more_topics = more_topics,
+    .load_sql = "SELECT sku, \"row\" FROM view.products WHERE sku = ANY($1::text[])",
+    .save = save,
+};

@@ -1,0 +1,43 @@
+/* The part of PostgreSQL's store that differs per view: which tables a batch changes. One statement per table and
+ * batch. */
+#ifndef ORDERLOG_PROJECTIONS_PG_VIEW_H
+#define ORDERLOG_PROJECTIONS_PG_VIEW_H
+
+#include "core/store/pg.h"
+#include "projections/store.h"
+
+struct pg_view {
+    const struct view *view;
+    const char *const *more_topics; /* NULL-terminated */
+    const char *load_sql;           /* keys as text[] -> key as text, row */
+    /* Shards that begin: what was summed up for them before is void. NULL: nothing is summed up. */
+    const char *begin_sql; /* shards as bigint[] */
+    /* Inside the transaction, after the positions were moved on. */
+    bool (*save)(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
+};
+
+extern const struct pg_view pg_view_carts, pg_view_orders, pg_view_products;
+
+/* Tables that several topics write to; see the files of these names. Nothing is done when there is nothing to write. */
+CHECK_RESULT bool pg_stock_ledger_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
+CHECK_RESULT bool pg_order_events_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
+CHECK_RESULT bool pg_sales_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
+
+/* All rows, or facts, of all shards: for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));) */
+struct pg_cursor {
+    size_t shard;
+    size_t index;
+};
+const struct view_row *pg_next_row(struct pg_cursor *at, const struct shard_save *shards, size_t count);
+const struct view_fact *pg_next_fact(struct pg_cursor *at, const struct shard_save *shards, size_t count);
+
+/* Array parameters, one per type. */
+void pg_add_arrays(struct pg_params *params, const enum pg_type *types, int count);
+/* An element: null when empty (a UUID that is not known) or when there is none. */
+void pg_array_filled(struct pg_params *params, int index, struct str value);
+void pg_array_time(struct pg_params *params, int index, bool known, int64_t time_us);
+/* An element: a row's bytes. `scratch` is overwritten. */
+void pg_array_state(struct pg_params *params, int index, const struct view *view, const void *value,
+                    struct buf *scratch);
+
+#endif

@@ -1,0 +1,56 @@
+/* Inside the projector: what loop.c (who owns what, when to read and save) and batch.c (what a poll's records do)
+ * share. */
+#ifndef ORDERLOG_PROJECTIONS_PROJECTOR_H
+#define ORDERLOG_PROJECTIONS_PROJECTOR_H
+
+#include "core/base/map.h"
+#include "projections/loop.h"
+#include "projections/positions.h"
+
+struct metric;
+
+enum shard_state {
+    SHARD_OFF,     /* not ours */
+    SHARD_UNREAD,  /* ours; nothing is held of it, and nothing of it is polled */
+    SHARD_RUNNING, /* its positions are known, its topics are polled */
+    SHARD_HALTED,  /* moves no further */
+};
+
+struct shard {
+    int32_t index;
+    enum shard_state state;
+    size_t assigned; /* of its topics: it is ours when all are */
+    struct positions positions;
+    struct buf expected; /* the positions as the store holds them; empty: it holds none */
+    struct buf next;     /* as they are to be saved */
+    struct map parked;   /* subjects */
+    struct metric *halted_gauge;
+    /* of the batch */
+    bool touched;
+    struct err *halt; /* why it is to halt once what came before is saved; NULL: it goes on */
+    struct shard_save save;
+};
+
+struct projector {
+    struct log *log;
+    const struct projector_config *config;
+    const atomic_bool *stop;
+    char service[48]; /* the group: "redis-view-orders" */
+    struct projector_store *store;
+    struct log_consumer *consumer;
+    struct log_topic topics[VIEW_TOPICS_MAX]; /* the view's, then what the store reads beyond */
+    const struct schema_subject *subjects[VIEW_TOPICS_MAX];
+    size_t topic_count;
+    struct shard *shards;
+    int32_t shard_count;
+    struct arena arena;  /* of the batch */
+    int64_t backoff_ms;  /* 0: all is well */
+    int64_t retry_at_us; /* unread shards are not read before */
+    struct metric *applied, *duplicates, *parked, *save_seconds;
+};
+
+/* Folds the records into rows and facts: fills in `save` of each shard that it touches, moves its positions on, and
+ * says in `halt` where one must stop. Nothing is saved yet. False: rows could not be loaded. */
+CHECK_RESULT bool batch_fold(struct projector *projector, const struct log_batch *records, struct err *err);
+
+#endif

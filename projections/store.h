@@ -1,0 +1,69 @@
+/* What a store of read models must do for the projector's loop. One implementation per store; each belongs to the
+ * loop's thread.
+ *
+ * Errors: ERR_STORE_UNAVAILABLE, or whatever the store answered. After any failure, or a conflict, the loop forgets
+ * what it holds of the shards concerned, and begins with load again. */
+#ifndef ORDERLOG_PROJECTIONS_STORE_H
+#define ORDERLOG_PROJECTIONS_STORE_H
+
+#include "core/log/log.h"
+#include "projections/view.h"
+
+struct projector_store;
+
+/* A row that a batch needs. */
+struct view_row {
+    struct str key;
+    int32_t shard;
+    void *value;      /* the view's C type; NULL: there is none */
+    uint32_t changed; /* by which of the view's topics: bit i for topic i; 0: nothing to save */
+};
+
+/* A record that was applied: what the complete store writes more than rows of. */
+struct view_fact {
+    const struct envelope *envelope;
+    const struct message *message;
+    const struct view_row *row; /* as it stands after the batch; NULL: the record is of a topic that makes no rows */
+};
+
+/* What a poll changed in one shard. */
+struct shard_save {
+    int32_t shard;
+    struct str expected;  /* the positions gone on from; ptr NULL: none, the shard begins with this */
+    struct str positions; /* the ones to keep */
+    struct view_row **rows;
+    size_t row_count; /* only changed ones */
+    struct view_fact *facts;
+    size_t fact_count; /* in the order of the records */
+    struct state_parked *parked;
+    size_t parked_count;
+    bool conflict; /* out: the store holds other positions than expected; nothing of this shard was saved */
+};
+
+struct shard_held {
+    struct str positions; /* ptr NULL: none */
+    struct str *parked;   /* subjects */
+    size_t parked_count;
+};
+
+struct projector_store_ops {
+    const char *name; /* "redis" */
+    /* Topics that it reads for this view beyond the view's own, NULL-terminated. */
+    const char *const *(*more_topics)(const struct view *view);
+    /* Does not connect yet. */
+    bool (*open)(const char *url, const struct view *view, struct projector_store **ret, struct err *err);
+    void (*close)(struct projector_store *store);
+    bool (*load)(struct projector_store *store, int32_t shard, struct arena *arena, struct shard_held *ret,
+                 struct err *err);
+    /* Fills in `value`. What is loaded is borrowed until the next call, or in the arena. */
+    bool (*load_rows)(struct projector_store *store, struct view_row *const *rows, size_t count, struct arena *arena,
+                      struct err *err);
+    /* Each shard as a whole or not at all: rows, facts, parked records and positions, when `expected` is still what is
+     * held. False: it is not known which were saved. */
+    bool (*save)(struct projector_store *store, struct shard_save *shards, size_t count, struct arena *arena,
+                 struct err *err);
+};
+
+extern const struct projector_store_ops projector_redis, projector_postgres;
+
+#endif

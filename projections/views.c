@@ -1,0 +1,188 @@
+#include "projections/views.h"
+
+#include <stdlib.h>
+
+#include "core/base/clock.h"
+#include "core/codec/avro.h"
+#include "core/domain/cart.h"
+#include "core/log/log.h"
+#include "core/store/redis.h"
+#include "projections/fold_order.h"
+#include "projections/redis_keys.h"
+#include "projections/views_pg.h"
+
+/* While Redis is away its rows are read from PostgreSQL; it is asked again this long after it failed. */
+enum { AWAY_US = 1000 * 1000, CONNECT_MS = 250, COMMAND_MS = 750 };
+
+struct views {
+    int32_t partitions;
+    struct redis *redis;
+    int64_t redis_away_until_us;
+    struct views_pg *pg; /* NULL: none is configured */
+};
+
+bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
+                struct err *err) {
+    const struct redis_options options = {CONNECT_MS, COMMAND_MS};
+    struct redis *redis;
+    if (partitions < 1)
+        return err_set(err, ERR_CONFIG, "the views' topics have %d partitions", partitions);
+    if (!redis_open(redis_url, &options, &redis, err))
+        return false;
+    struct views *views = mem_zalloc(sizeof(*views));
+    views->partitions = partitions;
+    views->redis = redis;
+    views->pg = database_url && *database_url ? views_pg_new(database_url) : NULL;
+    *ret = views;
+    return true;
+}
+
+void views_close(struct views *views) {
+    if (!views)
+        return;
+    redis_close(views->redis);
+    views_pg_free(views->pg);
+    free(views);
+}
+
+/* ---- Redis, or PostgreSQL in its stead ---- */
+
+static bool redis_may_be_asked(const struct views *views, struct err *err) {
+    if (clock_monotonic_us() >= views->redis_away_until_us)
+        return true;
+    return err_set(err, ERR_STORE_UNAVAILABLE, "Redis did not answer a moment ago");
+}
+
+/* Whether PostgreSQL is to be asked after this failure of Redis. */
+static bool redis_failed(struct views *views, const struct err *err) {
+    if (err->kind != ERR_STORE_UNAVAILABLE)
+        return false;
+    int64_t now_us = clock_monotonic_us();
+    if (now_us >= views->redis_away_until_us)
+        views->redis_away_until_us = now_us + AWAY_US;
+    return views->pg != NULL;
+}
+
+bool views_ping(struct views *views, struct err *err) {
+    static const struct str ping[] = {{"PING", 4}};
+    struct err away = {0};
+    if (redis_call(views->redis, ping, 1, NULL, &away)) {
+        views->redis_away_until_us = 0;
+        return true;
+    }
+    if (redis_failed(views, &away))
+        return views_pg_ping(views->pg, err);
+    if (err)
+        *err = away;
+    return false;
+}
+
+static bool row_decode(const struct view *view, struct str bytes, struct arena *arena, void **ret, struct err *err) {
+    *ret = NULL;
+    if (!bytes.ptr)
+        return true;
+    void *row = arena_alloc(arena, view->row_size);
+    if (!state_decode(schema_subject_find(str_from(view->subject)), arena_dup(arena, bytes), arena, row, err))
+        return err_wrap(err, "a row of view %s", view->name);
+    *ret = row;
+    return true;
+}
+
+static bool redis_rows(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                       struct arena *arena, void **ret, struct err *err) {
+    if (!redis_may_be_asked(views, err))
+        return false;
+    struct redis_command *commands = arena_array(arena, struct redis_command, count);
+    const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
+    struct str(*args)[2] = arena_alloc(arena, arena_array_size(sizeof(*args), count));
+    for (size_t i = 0; i < count; i++) {
+        args[i][0] = STR("GET");
+        args[i][1] = redis_key_row(arena, view, log_partition_of(keys[i], views->partitions), keys[i]);
+        commands[i] = (struct redis_command){args[i], 2};
+    }
+    if (!redis_pipeline(views->redis, commands, count, replies, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!row_decode(view, redis_text(replies[i]), arena, &ret[i], err))
+            return false;
+    return true;
+}
+
+static bool rows_read(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                      struct arena *arena, void **ret, struct err *err) {
+    struct err away = {0};
+    if (!count || redis_rows(views, view, keys, count, arena, ret, &away))
+        return true;
+    if (redis_failed(views, &away))
+        return views_pg_rows(views->pg, view, keys, count, arena, ret, err);
+    if (err)
+        *err = away;
+    return false;
+}
+
+/* ---- rows ---- */
+
+bool views_order(struct views *views, struct str order_id, struct arena *arena, struct view_order_row **ret,
+                 struct err *err) {
+    void *row;
+    if (!rows_read(views, &view_orders, &order_id, 1, arena, &row, err))
+        return false;
+    *ret = order_row_is_served(row) ? row : NULL;
+    return true;
+}
+
+bool views_cart(struct views *views, struct str cart_id, struct arena *arena, struct state_cart **ret,
+                struct err *err) {
+    void *row;
+    if (!rows_read(views, &view_carts, &cart_id, 1, arena, &row, err))
+        return false;
+    *ret = cart_exists(row) ? row : NULL;
+    return true;
+}
+
+bool views_product(struct views *views, struct str sku, struct arena *arena, struct view_product_row **ret,
+                   struct err *err) {
+    return views_products(views, &sku, 1, arena, ret, err);
+}
+
+bool views_products(struct views *views, const struct str *skus, size_t count, struct arena *arena,
+                    struct view_product_row **ret, struct err *err) {
+    void **rows = arena_array(arena, void *, count);
+    if (!rows_read(views, &view_products, skus, count, arena, rows, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        ret[i] = rows[i];
+    return true;
+}
+
+/* ---- pages and histories ---- */
+
+static bool pg_configured(const struct views *views, struct err *err) {
+    return views->pg || err_set(err, ERR_CONFIG, "lists need a database, and none is configured");
+}
+
+bool views_product_page(struct views *views, struct str after, int32_t limit, struct arena *arena,
+                        struct view_product_row ***ret, size_t *ret_count, struct str *ret_next, struct err *err) {
+    struct views_page page;
+    if (!pg_configured(views, err) || !views_pg_products(views->pg, after, limit, arena, &page, err))
+        return false;
+    *ret = (struct view_product_row **)(void *)page.rows;
+    *ret_count = page.count;
+    *ret_next = page.next;
+    return true;
+}
+
+bool views_order_page(struct views *views, struct str shopper_id, struct str after, int32_t limit, struct arena *arena,
+                      struct view_order_row ***ret, size_t *ret_count, struct str *ret_next, struct err *err) {
+    struct views_page page;
+    if (!pg_configured(views, err) || !views_pg_orders(views->pg, shopper_id, after, limit, arena, &page, err))
+        return false;
+    *ret = (struct view_order_row **)(void *)page.rows;
+    *ret_count = page.count;
+    *ret_next = page.next;
+    return true;
+}
+
+bool views_order_events_json(struct views *views, struct str order_id, struct buf *ret, struct err *err) {
+    return pg_configured(views, err) && views_pg_order_events(views->pg, order_id, ret, err);
+}
