@@ -78,7 +78,7 @@ static void move_money(struct room *room, struct str order_id, enum intent_provi
                         capture ? STR("nothing is authorised") : STR("nothing is captured"));
         return;
     }
-    if (payment->void_reason.ptr || !payments_call_free(room, order_id, action)) {
+    if (!payments_call_free(room, order_id, action)) {
         payments_refuse(room, order_id, REASON_TRANSITION_REFUSED, STR("it is being captured, voided or refunded"));
         return;
     }

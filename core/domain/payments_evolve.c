@@ -43,7 +43,6 @@ static bool payment_fold(struct arena *arena, struct state_payment *payment, con
         payment->amount = (struct money){m->amount.minor, arena_dup(arena, m->amount.currency)};
         payment->attempt = m->attempt;
         payment->payment_id = arena_dup(arena, m->payment_id);
-        payment->provider_ref = STR("");
         return true;
     }
     case MESSAGE_PAYMENT_AUTHORIZED:

@@ -1,0 +1,273 @@
+/* payments: every (state, input) pair, the calls that it makes, and requests that come before their order. */
+#include "tests/domain/payments_script.h"
+
+/* ---- the matrix */
+
+/* A AuthorizePayment · S SubmitPayment · X a stranger's · V VoidPayment · C CapturePayment · R RefundPayment · N
+ * ProviderNotified; answers to authorize, capture, void, refund: + succeeded, - declined, ! failed, ~ expired, ?
+ * unknown; T: three hours pass. */
+static const char *const inputs[] = {"A",  "S",  "X",  "V",  "C",  "R",  "N",  "a+", "a-", "a~", "a?", "c+",
+                                     "c-", "c~", "c?", "v+", "v-", "v~", "v?", "r+", "r-", "r~", "r?", "T"};
+enum { INPUTS = sizeof inputs / sizeof *inputs };
+
+/* Records: Q PaymentRequested · A PaymentAuthorized · D PaymentDeclined · U PaymentOutcomeUnknown · C PaymentCaptured ·
+ * F CaptureFailed · W PaymentVoidRequested · V PaymentVoided · G VoidFailed · X AuthorizationExpired · P
+ * PaymentRefunded · L RefundFailed · R CommandRefused (transition-refused) · N CommandRefused (not-found).
+ * Calls: a c v r. Timers: t retry, h held. `!`: cannot be handled; `.`: nothing, for it was heard or asked before. */
+/* clang-format off: a table */
+static const struct {
+    const char *state;
+    const char *given;
+    const char *then; /* by input */
+} matrix[] = {
+    /*        A  S  X V  C R N  a+ a- a~ a?  c+ c-  c~ c?  v+ v- v~ v?  r+ r- r~ r?  T */
+    {"created", "", "        Qa h  h V  N N N  !  !  !  !   !  !   !  !   !  !  !  !   !  !  !  !   ."},
+    {"authorizing", "A", "        R  R  N W  R R .  A  D  D  U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"unknown", "A a?", "        R  R  N W  R R .  A  D  D  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"authorizing, to be voided", "A V",
+     "        R  R  N R  R R .  Av DV DV U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"unknown, to be voided", "A a? V",
+     "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"to be voided, unknown", "A V a?",
+     "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"declined", "A a-", "        R  Qa N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"declined for the fifth time", "A a- S a! S a- S a~ S a-",
+     "        R  R  N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"authorized", "A a+", "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"authorized at the second attempt", "A a- S a? a+",
+     "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"capturing", "A a+ C", "        R  R  N R  R R .  .  .  .  .   C  Ft  X  .   .  .  .  .   .  .  .  .   ."},
+    {"to be captured again", "A a+ C c-",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   c"},
+    {"capturing again", "A a+ C c! T",
+     "        R  R  N R  R R .  .  .  .  .   C  Ft  X  .   .  .  .  .   .  .  .  .   ."},
+    {"capturing for the last time", "A a+ C c- T c- T c- T c- T",
+     "        R  R  N R  R R .  .  .  .  .   C  F   X  .   .  .  .  .   .  .  .  .   ."},
+    {"not captured", "A a+ C c- T c- T c- T c- T c-",
+     "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"voiding", "A a+ V", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   V  Gt V  .   .  .  .  .   ."},
+    {"voiding what came late", "A V a? a+",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   V  Gt V  .   .  .  .  .   ."},
+    {"to be voided again", "A a+ V v-",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   v"},
+    {"not voided", "A a+ V v- T v- T v- T v- T v-",
+     "        R  R  N v  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"voided", "A a+ V v+", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"voided when declined", "A a- V",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"voided before it was asked for", "V",
+     "        R  N  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"expired", "A a+ C c~", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"captured", "A a+ C c? c+", "        R  R  N R  R r .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"refunding", "A a+ C c+ R", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   P  Lt Lt .   ."},
+    {"to be refunded again", "A a+ C c+ R r-",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   r"},
+    {"not refunded", "A a+ C c+ R r- T r- T r- T r- T r-",
+     "        R  R  N R  R r .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"half refunded", "A a+ C c+ h r+",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"refunded in halves", "A a+ C c+ h r+ h r+",
+     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+};
+/* clang-format on */
+
+static void test_every_pair(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof matrix / sizeof *matrix; i++) {
+        const char *then = matrix[i].then;
+        for (size_t which = 0; which < INPUTS; which++) {
+            char expected[8];
+            int used = 0;
+            assert_int_equal(sscanf(then, "%7s%n", expected, &used), 1);
+            then += used;
+            struct test_room *room = room_after(matrix[i].given);
+            const char *effects = effects_of(room, inputs[which]);
+            if (strcmp(effects, expected) != 0)
+                fail_msg("%s, %s: %s, not %s", matrix[i].state, inputs[which], effects, expected);
+            assert_is_fold(room);
+            test_room_close(room);
+        }
+    }
+}
+
+/* ---- what the calls say */
+
+static void test_the_first_call(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A");
+    const struct payment_requested *m = &test_room_last(room, MESSAGE_PAYMENT_REQUESTED)->message.payment_requested;
+    const struct intent_call_provider *call = call_of(room, INTENT_PROVIDER_ACTION_AUTHORIZE);
+    assert_str(m->shopper_id, "ann");
+    assert_int_equal(m->attempt, 1);
+    assert_int_equal(m->amount.minor, TOTAL_MINOR);
+    assert_true(str_eq(m->idempotency_key, call->idempotency_key));
+    assert_true(str_eq(m->payment_id, call->payment_id));
+    assert_false(str_eq(m->payment_id, m->idempotency_key));
+    assert_true(str_eq(room->intents[0].id, call->idempotency_key));
+    assert_str(room->intents[0].key, ORDER);
+    assert_str(call->order_id, ORDER);
+    assert_str(call->payment_method, "pm_1");
+    assert_null(call->provider_ref.ptr);
+    assert_int_equal(call->amount.minor, TOTAL_MINOR);
+
+    struct test_room *again = room_after("A"); /* the same ids, wherever it is decided */
+    assert_true(str_eq(room->intents[0].id, again->intents[0].id));
+    test_room_close(again);
+    test_room_close(room);
+}
+
+static void test_each_attempt_is_another(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a- S");
+    const struct payment_requested *m = &test_room_last(room, MESSAGE_PAYMENT_REQUESTED)->message.payment_requested;
+    assert_int_equal(m->attempt, 2);
+    assert_int_equal(m->amount.minor, TOTAL_MINOR);
+    assert_str(call_of(room, INTENT_PROVIDER_ACTION_AUTHORIZE)->payment_method, "pm_2");
+    assert_false(str_eq(room->intents[0].id, room->intents[1].id));
+    assert_false(str_eq(room->intents[0].message.intent_call_provider.payment_id, m->payment_id));
+    /* An answer to the attempt before is heard no more. */
+    struct message late = answer_to(room, INTENT_PROVIDER_ACTION_AUTHORIZE, INTENT_PROVIDER_OUTCOME_SUCCEEDED);
+    late.intent_provider_answered.attempt = 1;
+    struct seen before = seen_now(room);
+    assert_true(test_room_result(room, ORDER, "c", &late));
+    assert_string_equal(effects_since(room, before), ".");
+    test_room_close(room);
+}
+
+/* A try after a definite no is a call of its own; the provider's object and the money stay the same. */
+static void test_each_try_has_its_own_key(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a+ C c- T");
+    assert_int_equal(room->intent_count, 3);
+    const struct intent_call_provider *first = &room->intents[1].message.intent_call_provider;
+    const struct intent_call_provider *second = &room->intents[2].message.intent_call_provider;
+    assert_int_equal(second->action, INTENT_PROVIDER_ACTION_CAPTURE);
+    assert_false(str_eq(first->idempotency_key, second->idempotency_key));
+    assert_str(second->provider_ref, "pi_1");
+    assert_int_equal(second->amount.minor, TOTAL_MINOR);
+    assert_null(second->payment_method.ptr);
+    test_room_close(room);
+}
+
+static void test_delays_grow(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a+ C");
+    int64_t last_us = 0;
+    for (int tries = 0; tries < 4; tries++) {
+        assert_true(input(room, "c-"));
+        const struct test_timer *timer = test_room_timer(room, ORDER, "retry");
+        assert_non_null(timer);
+        assert_true(timer->due_us - room->now_us > last_us);
+        last_us = timer->due_us - room->now_us;
+        room->now_us = timer->due_us - 1;
+        assert_int_equal(test_room_fire(room), 0);
+        room->now_us++;
+        assert_int_equal(test_room_fire(room), 1);
+    }
+    test_room_close(room);
+}
+
+static void test_why_it_was_voided(void **state) {
+    (void)state;
+    static const char *const scripts[] = {"V", "A a- V", "A V a-", "A V a+ v+", "A a+ V v+", "A a+ V v- T v~"};
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        struct test_room *room = room_after(scripts[i]);
+        const struct payment_voided *m = &test_room_last(room, MESSAGE_PAYMENT_VOIDED)->message.payment_voided;
+        assert_str(m->reason, "payment-expired");
+        assert_int_equal(m->attempt, i == 0 ? 0 : 1);
+        assert_true(test_room_closed(room, PAYMENTS_PAYMENT, ORDER));
+        test_room_close(room);
+    }
+}
+
+/* ---- requests for an order that is not known yet */
+
+static void assert_refused(const struct test_record *record, const char *command_id, const char *reason) {
+    assert_int_equal(record->message.type, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_str(record->command_id, command_id);
+    assert_str(record->message.payment_command_refused.reason, reason);
+}
+
+static void test_held_until_it_is_known(void **state) {
+    (void)state;
+    struct test_room *room = test_room_open(&payments_decider);
+    assert_true(submit(room, "ann", "hers") && submit(room, "bob", "his"));
+    test_room_expect_nothing(room);
+    assert_true(authorize(room));
+    size_t last = room->log_count - 1;
+    test_room_expect(room, MESSAGE_PAYMENT_REQUESTED, MESSAGE_PAYMENT_COMMAND_REFUSED, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_refused(room->log[last - 1], "hers", "transition-refused");
+    assert_refused(room->log[last], "his", "not-found");
+    assert_null(test_room_timer(room, ORDER, "held"));
+    assert_true(test_room_closed(room, PAYMENTS_HELD, ORDER));
+    assert_int_equal(room->intent_count, 1);
+    test_room_close(room);
+}
+
+static void test_held_until_it_expires(void **state) {
+    (void)state;
+    struct test_room *room = test_room_open(&payments_decider);
+    assert_true(submit(room, "ann", "first"));
+    room->now_us += room->shop.hold_expiry_us / 2;
+    assert_true(submit(room, "ann", "second"));
+    room->now_us += room->shop.hold_expiry_us / 2;
+    assert_int_equal(test_room_fire(room), 1);
+    test_room_expect(room, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_refused(test_room_last(room, MESSAGE_PAYMENT_COMMAND_REFUSED), "first", "not-found");
+    room->now_us += room->shop.hold_expiry_us / 2;
+    assert_int_equal(test_room_fire(room), 1);
+    test_room_expect(room, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_refused(test_room_last(room, MESSAGE_PAYMENT_COMMAND_REFUSED), "second", "not-found");
+    assert_null(test_room_timer(room, ORDER, "held"));
+    assert_null(payment_of(room));
+    test_room_close(room);
+}
+
+static void test_held_and_voided(void **state) {
+    (void)state;
+    struct test_room *room = room_after("S");
+    assert_true(void_payment(room));
+    test_room_expect(room, MESSAGE_PAYMENT_VOIDED, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_null(test_room_timer(room, ORDER, "held"));
+    test_room_close(room);
+}
+
+static void test_no_more_than_sixteen_are_held(void **state) {
+    (void)state;
+    struct test_room *room = test_room_open(&payments_decider);
+    for (int i = 0; i < 16; i++)
+        assert_true(submit(room, "ann", NULL));
+    test_room_expect_nothing(room);
+    assert_true(submit(room, "ann", "one-too-many"));
+    test_room_expect(room, MESSAGE_PAYMENT_COMMAND_REFUSED);
+    assert_refused(test_room_last(room, MESSAGE_PAYMENT_COMMAND_REFUSED), "one-too-many", "not-found");
+    test_room_close(room);
+}
+
+static void test_key_reused(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a-");
+    struct message message = {.type = MESSAGE_PAYMENT_SUBMIT_PAYMENT,
+                              .payment_submit_payment = {STR(ORDER), STR("ann"), STR("pm_3"), STR("other")}};
+    test_room_reuse(room, TOPIC_PAYMENT_REQUESTS, ORDER, "again", &message);
+    assert_refused(test_room_last(room, MESSAGE_PAYMENT_COMMAND_REFUSED), "again", "idempotency-key-reused");
+    assert_int_equal(room->intent_count, 1);
+    test_room_close(room);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_pair),
+        cmocka_unit_test(test_the_first_call),
+        cmocka_unit_test(test_each_attempt_is_another),
+        cmocka_unit_test(test_each_try_has_its_own_key),
+        cmocka_unit_test(test_delays_grow),
+        cmocka_unit_test(test_why_it_was_voided),
+        cmocka_unit_test(test_held_until_it_is_known),
+        cmocka_unit_test(test_held_until_it_expires),
+        cmocka_unit_test(test_held_and_voided),
+        cmocka_unit_test(test_no_more_than_sixteen_are_held),
+        cmocka_unit_test(test_key_reused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
