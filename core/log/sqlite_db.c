@@ -65,7 +65,7 @@ bool sqlog_db_open(const struct sqlog *log, bool write, sqlite3 **ret, struct er
     if (ok) {
         sqlite3_extended_result_codes(db, 1);
         sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
-        ok = sqlog_db_exec(db, write ? write_pragmas : read_pragmas, err);
+        ok = sqlog_schema_check(log, db, write, err) && sqlog_db_exec(db, write ? write_pragmas : read_pragmas, err);
     }
     if (!ok) {
         sqlite3_close_v2(db);

@@ -240,8 +240,10 @@ void sqlog_stmt_close(sqlite3_stmt **stmt);
 
 /* ---- sqlite_schema.c ---- */
 
-/* Makes the tables if there are none, checks the format, reads the log's id. */
+CHECK_RESULT bool sqlog_schema_check(const struct sqlog *log, sqlite3 *db, bool write, struct err *err);
+/* Makes the tables if there are none. */
 CHECK_RESULT bool sqlog_schema_prepare(struct sqlog *log, struct err *err);
+/* Checks the format, reads the log's id. */
 CHECK_RESULT bool sqlog_schema_read(struct sqlog *log, struct err *err);
 
 /* ---- sqlite_topics.c ---- */

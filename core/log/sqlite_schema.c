@@ -27,6 +27,17 @@ static bool schema_make(sqlite3 *db, struct err *err) {
     return sqlog_db_exec(db, schema, err) && sqlog_db_exec(db, sql, err);
 }
 
+/* Before anything is changed: a database of someone else's stays as it is. A new one is empty. */
+bool sqlog_schema_check(const struct sqlog *log, sqlite3 *db, bool write, struct err *err) {
+    int64_t application, tables;
+    if (!sqlog_db_read_i64(db, "PRAGMA application_id", &application, err) ||
+        !sqlog_db_read_i64(db, "SELECT count(*) FROM sqlite_schema", &tables, err))
+        return false;
+    if (application != APPLICATION_ID && (tables || !write))
+        return err_set(err, ERR_CONFIG, "%s is a database, but no log of ours", log->path);
+    return true;
+}
+
 /* All in one transaction: killed half-way, there is no schema yet. */
 bool sqlog_schema_prepare(struct sqlog *log, struct err *err) {
     sqlite3 *db = log->write_db;
@@ -42,11 +53,7 @@ bool sqlog_schema_prepare(struct sqlog *log, struct err *err) {
 }
 
 bool sqlog_schema_read(struct sqlog *log, struct err *err) {
-    int64_t application, format;
-    if (!sqlog_db_read_i64(log->read_db, "PRAGMA application_id", &application, err))
-        return false;
-    if (application != APPLICATION_ID)
-        return err_set(err, ERR_CONFIG, "%s is a database, but no log of ours", log->path);
+    int64_t format;
     if (!sqlog_db_read_i64(log->read_db, "SELECT value FROM meta WHERE key = 'format'", &format, err))
         return false;
     if (format != FORMAT)

@@ -4,7 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 
-enum { CHECKPOINT_PAGES = 256 /* 8 MiB */, RESTART_PAGES = 2048 /* 64 MiB */ };
+enum { CHECKPOINT_PAGES = 512 /* 8 MiB */, RESTART_PAGES = 4096 /* 64 MiB */ };
 
 static const struct err expired = {.kind = ERR_TIMEOUT, .detail = "the log did not take it in time"};
 static const struct err follows_failed = {.kind = ERR_LOG_UNAVAILABLE,
@@ -194,8 +194,10 @@ static void group_write(struct sqlog *log, struct sqlog_append *group, bool posi
     struct extras extras = {positions, unindexed >= SQLOG_INDEX_COMMITS || (closing && unindexed)};
     enum log_outcome outcome = group_commit(log, group, extras, &err);
     pthread_mutex_unlock(&log->write_mutex);
-    if (outcome != LOG_PERSISTED)
+    if (outcome != LOG_PERSISTED) {
         logging_err(&err, "log.commit_failed", "path=%s", log->path);
+        err.kind = outcome == LOG_OUTCOME_UNKNOWN ? ERR_OUTCOME_UNKNOWN : ERR_LOG_UNAVAILABLE;
+    }
     sqlog_deliver(log, group, outcome, &err);
     pthread_mutex_lock(&log->write_mutex);
     checkpoint(log);

@@ -110,15 +110,6 @@ static void contract_seek_back_and_forth(void **state) {
     log_consumer_close(consumer);
 }
 
-static void poll_until_error(struct log_consumer *consumer, enum err_kind kind, const char *names) {
-    struct err err = {0};
-    struct log_batch batch = {0};
-    for (int i = 0; i < 1000 && log_consumer_poll(consumer, 10, 100, &batch, &err); i++)
-        assert_int_equal(batch.count, 0);
-    assert_int_equal(err.kind, kind);
-    assert_non_null(strstr(err.detail, names));
-}
-
 static void contract_seek_out_of_range(void **state) {
     struct contract_state *s = *state;
     make_topic(s->log, "shop.t", 2);
