@@ -23,7 +23,8 @@ void orders_ask_consume(struct room *room, const struct state_order *order);
 void orders_ask_release(struct room *room, const struct state_order *order, struct str reason);
 void orders_ask_authorize(struct room *room, const struct state_order *order, struct str payment_method);
 void orders_ask_capture(struct room *room, const struct state_order *order);
-/* Asked for whatever has come of the payment so far: payments lets go of what is, and of what may still come. */
+/* Asked for whatever has come of the payment so far, unless it is over: payments lets go of what is authorised, and of
+ * what may still be. */
 void orders_ask_void(struct room *room, const struct state_order *order, struct str reason);
 void orders_ask_fulfil(struct room *room, const struct state_order *order);
 void orders_ask_cancel_fulfilment(struct room *room, const struct state_order *order, struct str reason);

@@ -63,7 +63,7 @@ void orders_ask_capture(struct room *room, const struct state_order *order) {
 }
 
 void orders_ask_void(struct room *room, const struct state_order *order, struct str reason) {
-    if (order->payment == STATE_ORDER_PAYMENT_VOIDED)
+    if (order->payment >= STATE_ORDER_PAYMENT_VOIDED) /* or expired, or captured: nothing is held any more */
         return;
     ask_payments(
         room, order,

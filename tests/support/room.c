@@ -281,9 +281,17 @@ void test_room_expect_types(struct test_room *room, const enum message_type *typ
     for (; *types != MESSAGE_UNKNOWN; types++)
         buf_printf(&expected, " %.*s", STR_ARG(message_name(*types)));
     if (!str_eq(buf_str(&got), buf_str(&expected))) {
-        print_error("expected:%.*s\n     got:%.*s\n", STR_ARG(buf_str(&expected)), STR_ARG(buf_str(&got)));
+        print_error("%s\nexpected:%.*s\n     got:%.*s\n", room->about ? room->about : "", STR_ARG(buf_str(&expected)),
+                    STR_ARG(buf_str(&got)));
         _fail(file, line);
     }
+}
+
+bool test_room_emits(const struct test_room *room, size_t from, enum message_type type) {
+    for (size_t i = from; i < room->log_count; i++)
+        if (room->log[i]->message.type == type && room->log[i]->emitted)
+            return true;
+    return false;
 }
 
 const struct test_record *test_room_last(struct test_room *room, enum message_type type) {

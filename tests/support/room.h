@@ -56,6 +56,7 @@ struct test_room {
     struct shop shop;     /* defaults; a test may change it */
     int64_t now_us;       /* the time of the next input */
     const char *why;      /* of the last record that could not be handled */
+    const char *about;    /* what the test is at, for test_room_expect to say when it fails */
     struct arena kept;    /* until the room closes */
     struct arena passing; /* of the batch */
 
@@ -122,6 +123,8 @@ void test_room_same_rows(struct test_room *a, struct test_room *b);
 #define test_room_expect_nothing(room)                                                                                 \
     test_room_expect_types((room), (const enum message_type[]){MESSAGE_UNKNOWN}, __FILE__, __LINE__)
 void test_room_expect_types(struct test_room *room, const enum message_type *types, const char *file, int line);
+/* Whether such a record was emitted since the log had `from` records. */
+bool test_room_emits(const struct test_room *room, size_t from, enum message_type type);
 /* The last emitted record of this type; fails when there was none. */
 const struct test_record *test_room_last(struct test_room *room, enum message_type type);
 
