@@ -7,7 +7,7 @@ pin     releases the drafts (all, or those of the subjects named): refuses one t
         it is named by --retired: no log, archive or table holds one any more.
 check   says whether what is pinned is as it was (the build does too), and whether the drafts could be pinned.
 
-Afterwards ORDERLOG_SOURCE=. BUILD/tests/golden_codec --write adds the golden bytes of what was pinned; commit all of it.
+Afterwards ORDERLOG_SOURCE=. BUILD/tests/test_golden_codec --write adds the golden bytes of what was pinned; commit all of it.
 """
 import argparse
 import json

@@ -54,7 +54,7 @@ static bool read_header(const struct schema_subject *subject, struct str *bytes,
     if (bytes->len < HEADER_SIZE || header[0] != 0)
         return err_set(err, ERR_CORRUPT, "%s: no schema id in front of the value", subject->name);
     uint32_t id = (uint32_t)header[1] << 24 | (uint32_t)header[2] << 16 | (uint32_t)header[3] << 8 | header[4];
-    const struct schema_version *version = id <= INT32_MAX ? schema_version_find((int32_t)id) : NULL;
+    const struct schema_version *version = schema_version_find((int32_t)id);
     if (!version)
         return err_set(err, ERR_UNKNOWN_SCHEMA, "%s: schema id %u is not known to this program", subject->name, id);
     if (version->subject != subject)

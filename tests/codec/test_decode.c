@@ -140,6 +140,23 @@ static void enums(void **state) {
     refuse(&enum_type, STR("\xFE\xFF\xFF\xFF\x0F"), "no such symbol");
 }
 
+static void check_encoded(const struct schema_type *type, const void *value, struct str expected) {
+    BUF_AUTO bytes = {0};
+    avro_encode(type, value, &bytes);
+    assert_int_equal(bytes.len, expected.len);
+    assert_memory_equal(bytes.ptr, expected.ptr, expected.len);
+}
+
+static void options_encoded(void **state) {
+    (void)state;
+    check_encoded(&opt_boolean_type, &(struct opt_long){true, 1}, STR("\x02\x01"));
+    check_encoded(&opt_boolean_type, &(struct opt_long){true, 0}, STR("\x02\x00"));
+    check_encoded(&opt_boolean_type, &(struct opt_long){false, 1}, STR("\x00"));
+    check_encoded(&opt_bytes_type, &STR_NULL, STR("\x00"));
+    check_encoded(&opt_bytes_type, &STR(""), STR("\x02\x00"));
+    check_encoded(&bytes_type, &STR_NULL, STR("\x00"));
+}
+
 static void options(void **state) {
     (void)state;
     struct opt_long flag;
@@ -275,6 +292,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(texts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(enums, set_up, tear_down),
         cmocka_unit_test_setup_teardown(options, set_up, tear_down),
+        cmocka_unit_test(options_encoded),
         cmocka_unit_test_setup_teardown(lists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(many_blocks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_least_size_of_an_item_counts, set_up, tear_down),

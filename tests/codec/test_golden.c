@@ -1,7 +1,7 @@
 /* Old events decode forever: the bytes of every record of every version that was released, kept in
  * tests/codec/golden/<subject>/<id>/<Record>.hex (a line of hex each), still read as what they said.
  *
- * After `schemas/release.py pin`, and a build: ORDERLOG_SOURCE=. BUILD/tests/golden_codec --write
+ * After `schemas/release.py pin`, and a build: ORDERLOG_SOURCE=. BUILD/tests/test_golden_codec --write
  * adds the files of what was pinned. It changes none that is there. */
 #include "tests/codec/every.h"
 #include "tests/codec/oracle.h"
@@ -96,7 +96,7 @@ static void check_file(const struct schema_version *version, size_t branch, stru
     golden_path(version, version->branches[branch].type, &path);
     FILE *file = fopen(path.ptr, "r");
     if (!file)
-        fail_msg("%s: released without golden bytes: golden_codec --write", path.ptr);
+        fail_msg("%s: released without golden bytes: test_golden_codec --write", path.ptr);
     for (; getline(&line, &size, file) > 0; lines++) {
         buf_reset(&bytes);
         read_hex(line, &bytes);

@@ -12,8 +12,8 @@ static void check_memory(const struct arena *arena, size_t len) {
 static bool decode_exactly(const struct schema_subject *subject, const char *bytes, size_t len, struct buf *ret_again) {
     struct arena arena;
     struct err err = {0};
-    const struct schema_type *type;
-    const void *value;
+    const struct schema_type *type = NULL;
+    const void *value = NULL;
     char *copy = mem_alloc(len);
     if (len)
         memcpy(copy, bytes, len);

@@ -11,8 +11,8 @@ static bool same_bytes(const struct schema_type *type, const void *a, const void
 static void check_round_trip(const struct sample *sample) {
     BUF_AUTO framed = {0};
     struct err err = {0};
-    const struct schema_type *type;
-    const void *value;
+    const struct schema_type *type = NULL;
+    const void *value = NULL;
     frame(sample, &framed);
     assert_int_equal(framed.ptr[framed.len], 0); /* what a buf promises */
     if (!unframe(sample->subject, buf_str(&framed), sample->arena, &type, &value, &err))
