@@ -1,0 +1,44 @@
+/* What the sandbox payment provider remembers, in an SQLite file: payment intents, refunds, and the answers given
+ * under idempotency keys. What was committed survives a crash (WAL, synchronous=FULL).
+ *
+ * One thread at a time. Every call blocks on the disk. */
+#ifndef ORDERLOG_CLI_PROVIDER_STORE_H
+#define ORDERLOG_CLI_PROVIDER_STORE_H
+
+#include <jansson.h>
+
+#include "core/base/err.h"
+
+struct provider_store;
+
+CHECK_RESULT bool provider_store_open(const char *path, struct provider_store **ret, struct err *err);
+void provider_store_close(struct provider_store *store); /* NULL is fine */
+
+CHECK_RESULT bool provider_store_begin(struct provider_store *store, struct err *err);
+CHECK_RESULT bool provider_store_commit(struct provider_store *store, struct err *err);
+void provider_store_rollback(struct provider_store *store);
+
+/* Objects as the API shows them. *ret is the caller's to json_decref(), NULL when there is none. */
+CHECK_RESULT bool provider_store_intent(struct provider_store *store, struct str id, json_t **ret, struct err *err);
+CHECK_RESULT bool provider_store_intent_put(struct provider_store *store, const json_t *intent, struct err *err);
+CHECK_RESULT bool provider_store_refund_add(struct provider_store *store, const json_t *refund, struct err *err);
+/* What was given back of an intent, in minor units. */
+CHECK_RESULT bool provider_store_refunded(struct provider_store *store, struct str intent, int64_t *ret,
+                                          struct err *err);
+/* {"payment_intents":[...],"refunds":[...]}, oldest first. */
+CHECK_RESULT bool provider_store_ledger(struct provider_store *store, struct buf *ret, struct err *err);
+
+struct provider_answer {
+    bool found;
+    int status;
+    struct buf body;
+    struct buf request; /* what was asked, to be compared */
+};
+
+/* Fills the answer given under this key, if there is one. */
+CHECK_RESULT bool provider_store_answer(struct provider_store *store, struct str key, struct provider_answer *ret,
+                                        struct err *err);
+CHECK_RESULT bool provider_store_answer_add(struct provider_store *store, struct str key, struct str request,
+                                            int status, struct str body, struct err *err);
+
+#endif

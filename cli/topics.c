@@ -1,0 +1,110 @@
+/* orderlog topics: what is in the log. */
+#include "cli/cli.h"
+
+#include "core/base/config.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+const char topics_help[] =
+    "Usage: orderlog topics [--output json|table] [--log URL]\n"
+    "\n"
+    "Lists the log's topics with the offsets of each partition: `low`, the first record kept; `high`, the offset that\n"
+    "the next record will get; and how many offsets lie between them.\n"
+    "\n"
+    "Options:\n"
+    "  --output json|table  a table on a terminal, else JSON\n"
+    "  --log URL            the log (default: ORDERLOG_LOG)\n"
+    "  -h, --help           this text\n"
+    "\n"
+    "JSON: "
+    "{\"topics\":[{\"topic\",\"records\",\"partitions\":[{\"partition\",\"low\",\"high\",\"records\"}]}],\"total\":N}\n"
+    "\n"
+    "Exit codes: 0 done; 2 wrong usage, or the log could not be read.\n"
+    "\n"
+    "Examples:\n"
+    "  orderlog topics\n"
+    "  orderlog topics --output json | jq -r '.topics[] | \"\\(.topic) \\(.records)\"'\n";
+
+struct listing {
+    struct cli_table table;
+    struct buf json;
+    int64_t total;
+};
+
+static bool topic_list(struct listing *listing, struct log *log, const struct log_topic *topic, struct err *err) {
+    BUF_AUTO partitions = {0};
+    int64_t records = 0;
+    for (int32_t i = 0; i < topic->partitions; i++) {
+        int64_t low, high;
+        if (!log_watermarks(log, topic->name, i, &low, &high, err))
+            return false;
+        records += high - low;
+        buf_printf(&partitions, "%s{\"partition\":%d,\"low\":%" PRId64 ",\"high\":%" PRId64 ",\"records\":%" PRId64 "}",
+                   i ? "," : "", i, low, high, high - low);
+        cli_table_add(&listing->table, "%.*s", STR_ARG(topic->name));
+        cli_table_add(&listing->table, "%d", i);
+        cli_table_add(&listing->table, "%" PRId64, low);
+        cli_table_add(&listing->table, "%" PRId64, high);
+        cli_table_add(&listing->table, "%" PRId64, high - low);
+    }
+    buf_printf(&listing->json, "%s{\"topic\":", listing->json.len ? "," : "");
+    buf_add_json_string(&listing->json, topic->name);
+    buf_printf(&listing->json, ",\"records\":%" PRId64 ",\"partitions\":[%.*s]}", records,
+               STR_ARG(buf_str(&partitions)));
+    listing->total += records;
+    return true;
+}
+
+static bool topics_list(struct listing *listing, struct err *err) {
+    CLI_LOG_AUTO *log = NULL;
+    struct log_topic *topics = NULL;
+    size_t count = 0;
+    if (!cli_log_open(&log, err) || !log_topics_list(log, &topics, &count, err))
+        return false;
+    static const char *const heading[] = {"TOPIC", "PARTITION", "LOW", "HIGH", "RECORDS"};
+    listing->table.columns = sizeof heading / sizeof heading[0];
+    for (size_t i = 0; i < listing->table.columns; i++)
+        cli_table_add(&listing->table, "%s", heading[i]);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = topic_list(listing, log, &topics[i], err);
+    free(topics);
+    return ok;
+}
+
+static void listing_print(struct listing *listing, enum cli_output output) {
+    BUF_AUTO out = {0};
+    if (cli_output_is_json(output)) {
+        buf_printf(&out, "{\"topics\":[%.*s],\"total\":%" PRId64 "}\n", STR_ARG(buf_str(&listing->json)),
+                   listing->total);
+        cli_print(&out);
+    } else {
+        cli_table_print(&listing->table, "lrrrr");
+    }
+}
+
+int topics_main(int argc, char **argv) {
+    static const struct option options[] = {
+        {"output", required_argument, NULL, 'O'}, {"log", required_argument, NULL, 'L'}, {0}};
+    enum cli_output output = CLI_AUTO;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'L')
+            config_override("ORDERLOG_LOG", optarg);
+        else if (option != 'O')
+            return cli_usage_hint();
+        else if (!cli_output_parse(optarg, &output))
+            return CLI_USAGE;
+    }
+    if (!cli_no_operands(argc, argv))
+        return CLI_USAGE;
+    struct listing listing = {0};
+    struct err err = {0};
+    bool ok = topics_list(&listing, &err);
+    if (ok)
+        listing_print(&listing, output);
+    buf_free(&listing.json);
+    buf_free(&listing.table.cells);
+    return ok ? CLI_OK : cli_fail(&err);
+}

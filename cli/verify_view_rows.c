@@ -1,0 +1,167 @@
+/* All rows of a view in a store, page by page. */
+#include "cli/verify_views.h"
+#include "core/store/pg.h"
+#include "core/store/redis.h"
+
+#include <stdlib.h>
+
+struct view_rows {
+    const struct view *view;
+    struct redis *redis;
+    struct buf cursor; /* of SCAN */
+    bool at_end;
+    struct pg *pg;
+    struct buf after; /* the last key of the page before */
+};
+
+void view_rows_close(struct view_rows *rows) {
+    if (!rows)
+        return;
+    redis_close(rows->redis);
+    if (rows->pg)
+        pg_close(rows->pg);
+    buf_free(&rows->cursor);
+    buf_free(&rows->after);
+    free(rows);
+}
+
+/* ---- Redis: SCAN for the keys, MGET for the values. A key may come twice; then it is compared twice. ---- */
+
+bool view_rows_open_redis(const char *url, const struct view *view, struct view_rows **ret, struct err *err) {
+    struct redis *redis;
+    if (!redis_open(url, NULL, &redis, err))
+        return false;
+    struct view_rows *rows = mem_zalloc(sizeof *rows);
+    rows->view = view;
+    rows->redis = redis;
+    buf_printf(&rows->cursor, "0");
+    *ret = rows;
+    return true;
+}
+
+/* {p7}:order:<id> without what comes before the id. */
+static struct str key_of(const struct view *view, struct str name) {
+    struct str rest, id;
+    str_cut(name, ':', &rest);
+    str_cut(rest, ':', &id);
+    size_t prefix = strlen(view->key_name);
+    bool fits = rest.len > prefix && memcmp(rest.ptr, view->key_name, prefix) == 0 && rest.ptr[prefix] == ':';
+    return fits ? id : STR_NULL;
+}
+
+static bool redis_scan(struct view_rows *rows, struct arena *arena, struct str **ret_names, size_t *ret_count,
+                       struct err *err) {
+    struct str pattern = arena_printf(arena, "{p*}:%s:*", rows->view->key_name);
+    const struct str scan[] = {STR("SCAN"), buf_str(&rows->cursor), STR("MATCH"), pattern, STR("COUNT"), STR("1000")};
+    const struct redisReply *reply;
+    if (!redis_call(rows->redis, scan, sizeof scan / sizeof scan[0], &reply, err))
+        return false;
+    const struct redisReply *found = redis_item(reply, 1);
+    *ret_count = redis_count(found);
+    *ret_names = arena_array(arena, struct str, *ret_count);
+    for (size_t i = 0; i < *ret_count; i++)
+        (*ret_names)[i] = arena_dup(arena, redis_text(redis_item(found, i)));
+    struct str next = redis_text(redis_item(reply, 0));
+    rows->at_end = str_eq(next, STR("0"));
+    struct str kept = arena_dup(arena, next);
+    buf_reset(&rows->cursor);
+    buf_add_str(&rows->cursor, kept);
+    return true;
+}
+
+static bool redis_get(struct view_rows *rows, struct arena *arena, const struct str *names, size_t count,
+                      struct str *ret_keys, struct str *ret_bytes, size_t *ret_count, struct err *err) {
+    struct str *args = arena_array(arena, struct str, count + 1);
+    const struct redisReply *reply;
+    args[0] = STR("MGET");
+    for (size_t i = 0; i < count; i++)
+        args[i + 1] = names[i];
+    if (!redis_call(rows->redis, args, count + 1, &reply, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct str key = key_of(rows->view, names[i]), bytes = redis_text(redis_item(reply, i));
+        if (!key.ptr || !bytes.ptr)
+            continue; /* not a row, or gone since the scan */
+        ret_keys[*ret_count] = key;
+        ret_bytes[(*ret_count)++] = arena_dup(arena, bytes);
+    }
+    return true;
+}
+
+/* A page of a scan may be empty and not the last. */
+static bool redis_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys, struct str **ret_bytes,
+                       size_t *ret_count, struct err *err) {
+    while (!*ret_count && !rows->at_end) {
+        struct str *names;
+        size_t count;
+        if (!redis_scan(rows, arena, &names, &count, err))
+            return false;
+        *ret_keys = arena_array(arena, struct str, count);
+        *ret_bytes = arena_array(arena, struct str, count);
+        if (count && !redis_get(rows, arena, names, count, *ret_keys, *ret_bytes, ret_count, err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- PostgreSQL: by key, all in one snapshot ---- */
+
+bool view_rows_open_postgres(const char *url, const struct view *view, struct view_rows **ret, struct err *err) {
+    struct pg *pg;
+    if (!pg_open(url, NULL, &pg, err))
+        return false;
+    struct view_rows *rows = mem_zalloc(sizeof *rows);
+    rows->view = view;
+    rows->pg = pg;
+    if (!pg_begin(pg, err) || !pg_script(pg, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY", err)) {
+        view_rows_close(rows);
+        return false;
+    }
+    *ret = rows;
+    return true;
+}
+
+static bool pg_page(struct view_rows *rows, struct pg_result **ret, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    bool first = !rows->after.len;
+    bool by_sku = rows->view == &view_products;
+    pg_add_bool(&params, first);
+    pg_add_text(&params, first && !by_sku ? STR("00000000-0000-0000-0000-000000000000") : buf_str(&rows->after));
+    if (by_sku)
+        return pg_exec(rows->pg, "SELECT sku, \"row\" FROM view.products WHERE $1 OR sku > $2 ORDER BY sku LIMIT 1000",
+                       &params, ret, err);
+    if (rows->view == &view_carts)
+        return pg_exec(rows->pg,
+                       "SELECT cart_id::text, \"row\" FROM view.carts WHERE $1 OR cart_id > $2::uuid"
+                       " ORDER BY cart_id LIMIT 1000",
+                       &params, ret, err);
+    return pg_exec(rows->pg,
+                   "SELECT order_id::text, \"row\" FROM view.orders WHERE $1 OR order_id > $2::uuid"
+                   " ORDER BY order_id LIMIT 1000",
+                   &params, ret, err);
+}
+
+static bool pg_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys, struct str **ret_bytes,
+                    size_t *ret_count, struct err *err) {
+    PG_RESULT_AUTO *page = NULL;
+    if (!pg_page(rows, &page, err))
+        return false;
+    *ret_count = (size_t)pg_rows(page);
+    *ret_keys = arena_array(arena, struct str, *ret_count);
+    *ret_bytes = arena_array(arena, struct str, *ret_count);
+    for (size_t i = 0; i < *ret_count; i++) {
+        (*ret_keys)[i] = arena_dup(arena, pg_get_str(page, (int)i, 0));
+        (*ret_bytes)[i] = arena_dup(arena, pg_get_str(page, (int)i, 1));
+    }
+    buf_reset(&rows->after);
+    if (*ret_count)
+        buf_add_str(&rows->after, (*ret_keys)[*ret_count - 1]);
+    return true;
+}
+
+bool view_rows_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys, struct str **ret_bytes,
+                    size_t *ret_count, struct err *err) {
+    *ret_count = 0;
+    return rows->redis ? redis_next(rows, arena, ret_keys, ret_bytes, ret_count, err)
+                       : pg_next(rows, arena, ret_keys, ret_bytes, ret_count, err);
+}
