@@ -2,7 +2,8 @@
  *
  * Lines and the shopper fold from cart.events only; status and orders from checkout.events only; so the two topics
  * may be read in any interleaving. An invalid change is a refusal, never an error; a line change is never refused for
- * the cart's status. The same record again changes nothing. Pure; any thread. */
+ * the cart's status, only for the limits of the shop: who folds with other limits may get other lines. The same record
+ * again changes nothing. Pure; any thread. */
 #ifndef ORDERLOG_DOMAIN_CART_H
 #define ORDERLOG_DOMAIN_CART_H
 
