@@ -208,21 +208,32 @@ static bool batch_touches(const struct batch *batch) {
     return false;
 }
 
+/* So that fail_batch takes all of them over anew. */
+static void touch_running(struct batch *batch) {
+    for (int32_t s = 0; s < batch->loop->shard_count; s++)
+        batch->touched[s] |= batch->loop->shards[s].status == SHARD_RUNNING;
+}
+
 static void run_batch(struct batch *batch) {
     struct loop *loop = batch->loop;
     struct err err = {0};
     int64_t started_us = clock_monotonic_us();
-    if (!batch_touches(batch))
-        return;
-    if (!batch_decide(batch, &err) || !batch_save(batch, &err)) {
-        fail_batch(loop, batch, &err);
-        return;
+    bool ok = true;
+    if (batch_touches(batch)) {
+        ok = batch_decide(batch, &err) && batch_save(batch, &err);
+        if (ok) {
+            hand_on(batch);
+            commit_positions(batch);
+            metrics_add(loop->metrics.batches, 1);
+            metrics_observe(loop->metrics.batch_seconds, (double)(clock_monotonic_us() - started_us) / 1e6);
+        }
     }
-    hand_on(batch);
-    commit_positions(batch);
-    metrics_add(loop->metrics.batches, 1);
-    metrics_observe(loop->metrics.batch_seconds, (double)(clock_monotonic_us() - started_us) / 1e6);
-    if (!look_up_next_timers(loop, &err))
+    /* Also when the timer that was due turned out to be cleared, and there was nothing to decide. */
+    if (ok && !look_up_next_timers(loop, &err)) {
+        touch_running(batch);
+        ok = false;
+    }
+    if (!ok)
         fail_batch(loop, batch, &err);
 }
 
@@ -282,8 +293,7 @@ static bool poll_records(struct loop *loop, struct batch *batch, struct log_batc
     }
     if (loop->catalogue && !catalogue_poll(loop->catalogue, &err)) {
         logging_err(&err, "loop.catalogue_failed", "service=%s", loop->config.decider->service);
-        for (int32_t s = 0; s < loop->shard_count; s++)
-            batch->touched[s] |= loop->shards[s].status == SHARD_RUNNING;
+        touch_running(batch);
         fail_batch(loop, batch, &err);
         clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
         return false;
@@ -313,8 +323,7 @@ void loop_turn(struct loop *loop, struct batch *batch) {
     intake_records(batch, &polled);
     intake_results(batch);
     if (!intake_timers(batch, &err)) {
-        for (int32_t s = 0; s < loop->shard_count; s++)
-            batch->touched[s] |= loop->shards[s].status == SHARD_RUNNING;
+        touch_running(batch);
         fail_batch(loop, batch, &err);
     } else {
         run_batch(batch);

@@ -38,14 +38,16 @@ static const char shared_tables[] =
     "CREATE INDEX IF NOT EXISTS parked_subject ON decider.parked (service, shard, subject, id);"
     "COMMENT ON TABLE decider.parked IS 'Records that could not be handled, and the later ones of their subjects';";
 
-static void add_table(struct buf *sql, const char *name) {
+static void add_table(struct buf *sql, const struct decider_table *table) {
+    const char *name = table->name;
     buf_printf(sql,
                "CREATE TABLE IF NOT EXISTS decider.%s ("
                " shard int NOT NULL, key text PRIMARY KEY, version bigint NOT NULL,"
                " guard bigint NOT NULL CHECK (guard >= 0), closed boolean NOT NULL, state bytea NOT NULL)"
-               " WITH (fillfactor = 70);"
-               "CREATE INDEX IF NOT EXISTS %s_open ON decider.%s (shard) WHERE NOT closed;",
-               name, name, name);
+               " WITH (fillfactor = 70);",
+               name);
+    if (table->swept)
+        buf_printf(sql, "CREATE INDEX IF NOT EXISTS %s_open ON decider.%s (shard) WHERE NOT closed;", name, name);
 }
 
 bool loop_migrate(const char *database_url, const struct decider *const *deciders, size_t count, struct err *err) {
@@ -55,7 +57,7 @@ bool loop_migrate(const char *database_url, const struct decider *const *decider
     buf_printf(&sql, "BEGIN; SELECT pg_advisory_xact_lock(4242001); %s", shared_tables);
     for (size_t i = 0; i < count; i++)
         for (size_t t = 0; t < deciders[i]->table_count; t++)
-            add_table(&sql, deciders[i]->tables[t].name);
+            add_table(&sql, &deciders[i]->tables[t]);
     buf_printf(&sql, "COMMIT;");
     if (!pg_open(database_url, NULL, &pg, err))
         return false;

@@ -22,8 +22,8 @@ CHECK_RESULT bool views_ping(struct views *views, struct err *err);
 /* *ret is NULL when there is none. */
 CHECK_RESULT bool views_order(struct views *views, struct str order_id, struct arena *arena,
                               struct view_order_row **ret, struct err *err);
-CHECK_RESULT bool views_product(struct views *views, struct str sku, struct arena *arena,
-                                struct view_product_row **ret, struct err *err);
+CHECK_RESULT bool views_product(struct views *views, struct str sku, struct arena *arena, struct view_product_row **ret,
+                                struct err *err);
 /* One round trip for many; ret[i] is NULL where there is none. */
 CHECK_RESULT bool views_products(struct views *views, const struct str *skus, size_t count, struct arena *arena,
                                  struct view_product_row **ret, struct err *err);

@@ -30,7 +30,8 @@
     /* the request */                                                                                                  \
     X(INVALID_BODY, 400, "invalid-body", "The request is not valid", INFO)                                             \
     X(IDEMPOTENCY_KEY_MISSING, 400, "idempotency-key-missing", "An Idempotency-Key header is required", INFO)          \
-    X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency-key-reused", "This Idempotency-Key was used for another request", INFO) \
+    X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency-key-reused", "This Idempotency-Key was used for another request",      \
+      INFO)                                                                                                            \
     X(UNAUTHORIZED, 401, "unauthorized", "A valid bearer token is required", INFO)                                     \
     X(FORBIDDEN, 403, "forbidden", "This token does not allow that", INFO)                                             \
     X(NOT_FOUND, 404, "not-found", "There is no such thing", INFO)                                                     \
@@ -66,7 +67,8 @@ struct err {
     struct err_field fields[ERR_FIELDS_MAX];
 };
 
-/* Each fills *err (which may be NULL: then nothing is kept) and returns false, so that `return err_set(…)` reads well. */
+/* Each fills *err (which may be NULL: then nothing is kept) and returns false, so that `return err_set(…)` reads well.
+ */
 bool err_set(struct err *err, enum err_kind kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Puts context in front of what err already says: "context: detail". */
 bool err_wrap(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

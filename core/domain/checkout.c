@@ -308,7 +308,8 @@ static void evolve(struct room *room, const struct input *input) {
 }
 
 static const char *const inputs[] = {TOPIC_CART_EVENTS, TOPIC_CHECKOUT_REQUESTS};
-static const struct decider_table tables[] = {[TABLE_CART] = {"cart", "state/cart", sizeof(struct state_cart), false}};
+static const struct decider_table tables[] = {
+    [TABLE_CART] = {.name = "cart", .subject = "state/cart", .size = sizeof(struct state_cart)}};
 
 const struct decider checkout_decider = {
     .service = "checkout",

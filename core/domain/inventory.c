@@ -330,6 +330,7 @@ const struct decider inventory_decider = {
         (const struct decider_table[]){
             [INVENTORY_STOCK] = {.name = "stock", .subject = "state/stock", .size = sizeof(struct state_stock)},
             [INVENTORY_RESERVATION] = {.name = "reservation",
+                                       .swept = true,
                                        .subject = "state/reservation",
                                        .size = sizeof(struct state_reservation)}},
     .table_count = 2,

@@ -67,8 +67,11 @@ static const char *const inputs[] = {
     TOPIC_FULFILMENT_EVENTS,
 };
 static const struct decider_table tables[] = {
-    [ORDERS_ORDER] = {"orders", "state/order", sizeof(struct state_order), false},
-    [ORDERS_HELD] = {"held_order", "state/held_order", sizeof(struct state_held_order), true},
+    [ORDERS_ORDER] = {.name = "orders", .subject = "state/order", .size = sizeof(struct state_order)},
+    [ORDERS_HELD] = {.name = "held_order",
+                     .subject = "state/held_order",
+                     .size = sizeof(struct state_held_order),
+                     .apart = true},
 };
 
 const struct decider orders_decider = {

@@ -41,9 +41,10 @@ enum input_kind {
 
 struct input {
     enum input_kind kind;
-    const struct envelope *envelope; /* of the record; for a timer or result: only subject, key, timestamp_us, command_id */
-    const struct message *message;   /* NULL for a timer */
-    struct str timer;                /* the timer's name, else ptr NULL */
+    const struct envelope
+        *envelope; /* of the record; for a timer or result: only subject, key, timestamp_us, command_id */
+    const struct message *message; /* NULL for a timer */
+    struct str timer;              /* the timer's name, else ptr NULL */
 };
 
 /* A row of a decider's table: one aggregate. Lives as long as the batch. */
@@ -142,6 +143,7 @@ struct decider_table {
     const char *name;    /* of the PostgreSQL table decider.<name> */
     const char *subject; /* of its schema: state/<…> */
     size_t size;         /* of the C type */
+    bool swept;          /* room_want_open is used on it: the rows that are not closed have an index */
     bool apart;          /* held requests and the like: not a fold of the log, so a rebuild leaves it alone */
 };
 

@@ -91,8 +91,10 @@ static void first_refuse(struct room *room, const struct input *input) {
 
 static const char *const first_inputs[] = {TOPIC_FULFILMENT_REQUESTS};
 static const char *const second_inputs[] = {TOPIC_ORDER_REQUESTS};
-static const struct decider_table first_tables[] = {{"toy_first", "state/shard", sizeof(struct state_shard), false}};
-static const struct decider_table second_tables[] = {{"toy_second", "state/shard", sizeof(struct state_shard), false}};
+static const struct decider_table first_tables[] = {
+    {.name = "toy_first", .subject = "state/shard", .size = sizeof(struct state_shard)}};
+static const struct decider_table second_tables[] = {
+    {.name = "toy_second", .subject = "state/shard", .size = sizeof(struct state_shard)}};
 static const struct decider first = {.service = "toy-first",
                                      .inputs = first_inputs,
                                      .input_count = 1,
