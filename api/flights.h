@@ -33,7 +33,7 @@ void flight_abandon(struct flight *flight);
 /* Whether the log took the last write, or has not refused one in the last seconds: for /readyz. */
 bool flights_log_accepts(struct flights *flights);
 
-/* Requests being served, so that a stop can wait for their answers. */
+/* Requests that have come and are being served, so that a stop can wait for their answers. */
 void flights_request_began(struct flights *flights);
 void flights_request_ended(struct flights *flights);
 /* Waits until none is left; false on time-out. */

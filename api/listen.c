@@ -16,9 +16,10 @@ static void text_free(char **text) {
 /* Cuts at the last colon; a v6 address stands in brackets. */
 static bool address_split(const char *address, struct str *ret_host, struct str *ret_port) {
     const char *colon = strrchr(address, ':');
-    if (!colon || !colon[1])
+    int64_t port;
+    *ret_port = str_from(colon ? colon + 1 : NULL);
+    if (!colon || !str_to_i64(*ret_port, &port) || port < 0 || port > 65535)
         return false;
-    *ret_port = str_from(colon + 1);
     *ret_host = (struct str){address, (size_t)(colon - address)};
     if (ret_host->len && ret_host->ptr[0] == '[') {
         if (ret_host->len < 3 || ret_host->ptr[ret_host->len - 1] != ']')

@@ -26,7 +26,6 @@ enum {
 
 static void *on_line(void *user, const char *uri, struct MHD_Connection *connection) {
     struct api *api = user;
-    flights_request_began(api->flights);
     connections_allow(connection, api->config.receive_timeout_ms);
     return request_new(api, connection, uri);
 }
@@ -48,6 +47,7 @@ static void log_request(const struct request *request, int64_t now_us) {
 
 static void handle(struct request *request) {
     request->phase = PHASE_HANDLED;
+    flights_request_began(request->api->flights);
     connections_allow(request->connection, request->api->config.ack_timeout_ms * 2 + ANSWER_TIMEOUT_MS);
     if (request->answer_early || !request_body_end(request))
         answer_err(request, &request->err);
@@ -111,9 +111,10 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
         health_count(request, now_us);
         log_request(request, now_us);
     }
+    if (request->phase == PHASE_HANDLED)
+        flights_request_ended(api->flights);
     request_free(request);
     connections_allow(connection, api->config.idle_timeout_ms);
-    flights_request_ended(api->flights);
 }
 
 /* Paths are decoded here (percent.c), strictly; the server's own way would come first and be lenient. */
