@@ -166,16 +166,15 @@ static void park(struct projector *projector, const struct item *item, struct st
     BUF_AUTO bytes = {0};
     record_encode(&bytes, item->record);
     subject = shown(projector, subject);
-    save->parked[save->parked_count++] =
-        (struct state_parked){.topic = item->record->topic,
-                              .partition = item->record->partition,
-                              .offset = item->record->offset,
-                              .time = item->record->timestamp_us,
-                              .subject = subject,
-                              .id = shown(projector, item->envelope.id),
-                              .type = shown(projector, item->envelope.type),
-                              .reason = item->kind ? item->why : STR("one of its subject before it is parked"),
-                              .record = arena_dup(&projector->arena, buf_str(&bytes))};
+    save->parked[save->parked_count++] = (struct state_parked){.topic = item->record->topic,
+                                                               .partition = item->record->partition,
+                                                               .offset = item->record->offset,
+                                                               .time = item->record->timestamp_us,
+                                                               .subject = subject,
+                                                               .id = shown(projector, item->envelope.id),
+                                                               .type = shown(projector, item->envelope.type),
+                                                               .reason = item->kind ? item->why : STR(PARKED_BEHIND),
+                                                               .record = arena_dup(&projector->arena, buf_str(&bytes))};
     *map_put(&item->shard->parked, subject) = item->shard;
 }
 

@@ -9,9 +9,14 @@ static bool command_before(const struct command *a, struct str id, int64_t at) {
     return a->note.at != at ? a->note.at < at : str_cmp(a->id, id) < 0;
 }
 
-/* Of two refusals of one command the later one counts, whichever is read first. */
-static bool refusal_replaces(const struct view_refusal *held, int64_t at, struct str reason) {
-    return !held || held->at < at || (held->at == at && str_cmp(held->reason, reason) < 0);
+/* Of the records of one command the latest counts, whichever is read first; at the same time, a refusal. */
+static bool note_replaces(const struct view_command_note *held, int64_t at, struct str reason, struct str detail) {
+    if (held->at != at)
+        return held->at < at;
+    if (!reason.ptr || !held->refusal)
+        return reason.ptr != NULL;
+    int order = str_cmp(held->refusal->reason, reason);
+    return order ? order < 0 : str_cmp(held->refusal->detail, detail) < 0;
 }
 
 /* Leaves the place at the end free. */
@@ -62,6 +67,15 @@ static void command_push(struct str_list *ids, struct view_command_note_list *no
     command_put(ids->items, notes->items, ids->count - 1, command);
 }
 
+static struct view_command_note note_new(struct arena *arena, int64_t at, struct str reason, struct str detail) {
+    struct view_command_note note = {at, NULL};
+    if (reason.ptr) {
+        note.refusal = arena_new(arena, struct view_refusal);
+        *note.refusal = (struct view_refusal){arena_dup(arena, reason), arena_dup(arena, detail)};
+    }
+    return note;
+}
+
 void commands_note(struct arena *arena, struct str_list *ids, struct view_command_note_list *notes,
                    const struct envelope *envelope, struct str reason, struct str detail) {
     struct str id = envelope->command_id.ptr ? envelope->command_id : envelope->id;
@@ -69,13 +83,8 @@ void commands_note(struct arena *arena, struct str_list *ids, struct view_comman
     bool known = command_take(ids, notes, id, &command);
     if (!known)
         command.id = arena_dup(arena, id);
-    if (envelope->timestamp_us > command.note.at)
-        command.note.at = envelope->timestamp_us;
-    if (reason.ptr && refusal_replaces(command.note.refusal, envelope->timestamp_us, reason)) {
-        command.note.refusal = arena_new(arena, struct view_refusal);
-        *command.note.refusal =
-            (struct view_refusal){envelope->timestamp_us, arena_dup(arena, reason), arena_dup(arena, detail)};
-    }
+    if (!known || note_replaces(&command.note, envelope->timestamp_us, reason, detail))
+        command.note = note_new(arena, envelope->timestamp_us, reason, detail);
     if (!known && ids->count >= COMMANDS_KEPT) {
         command_push(ids, notes, &command);
         return;

@@ -189,9 +189,11 @@ static void log_parked(const struct projector *projector, const struct shard_sav
         const struct state_parked *parked = &save->parked[i];
         struct err err = {0};
         err_set(&err, ERR_POISON, "%.*s", STR_ARG(parked->reason));
-        logging_err(&err, "projector.parked", "service=%s topic=%.*s partition=%d offset=%lld subject=\"%.*s\"",
-                    projector->service, STR_ARG(parked->topic), parked->partition, (long long)parked->offset,
-                    STR_ARG(parked->subject));
+        /* Those behind it are counted: there may be very many. */
+        if (!str_eq(parked->reason, STR(PARKED_BEHIND)))
+            logging_err(&err, "projector.parked", "service=%s topic=%.*s partition=%d offset=%lld subject=\"%.*s\"",
+                        projector->service, STR_ARG(parked->topic), parked->partition, (long long)parked->offset,
+                        STR_ARG(parked->subject));
     }
     metrics_add(projector->parked, (int64_t)save->parked_count);
 }

@@ -21,8 +21,7 @@ static bool version_now(struct pg *pg, int64_t *ret, struct err *err) {
 
 static bool run_scripts(struct pg *pg, struct err *err) {
     int64_t version = 0;
-    /* Two processes that start at once take turns. */
-    if (!pg_script(pg, "SELECT pg_advisory_xact_lock(4242002)", err) || !version_now(pg, &version, err))
+    if (!version_now(pg, &version, err))
         return false;
     for (; version < VERSION; version++) {
         PG_PARAMS_AUTO params = {0};
@@ -34,6 +33,15 @@ static bool run_scripts(struct pg *pg, struct err *err) {
     return true;
 }
 
+static bool migrate(struct pg *pg, struct err *err) {
+    if (!pg_begin(pg, err))
+        return false;
+    if (run_scripts(pg, err))
+        return pg_commit(pg, err);
+    pg_rollback(pg);
+    return false;
+}
+
 bool projections_migrate(struct pg *pg, struct err *err) {
     int64_t version = 0;
     if (!version_now(pg, &version, err))
@@ -43,10 +51,10 @@ bool projections_migrate(struct pg *pg, struct err *err) {
                        (int)VERSION);
     if (version == VERSION)
         return true;
-    if (!pg_begin(pg, err))
+    /* Several that start at once take turns. The lock is taken before the transaction begins: within one, a session
+     * goes on believing that there is no such schema, although it waited until another had made it. */
+    if (!pg_script(pg, "SELECT pg_advisory_lock(4242002)", err))
         return false;
-    if (run_scripts(pg, err))
-        return pg_commit(pg, err);
-    pg_rollback(pg);
-    return false;
+    bool ok = migrate(pg, err);
+    return pg_script(pg, "SELECT pg_advisory_unlock(4242002)", ok ? err : NULL) && ok;
 }

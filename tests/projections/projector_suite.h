@@ -1,0 +1,519 @@
+/* What every store of read models must do for the projector: the same tests for all of them. */
+#ifndef ORDERLOG_TESTS_PROJECTIONS_PROJECTOR_SUITE_H
+#define ORDERLOG_TESTS_PROJECTIONS_PROJECTOR_SUITE_H
+
+#include <sys/wait.h>
+
+#include "core/domain/cart.h"
+#include "tests/projections/projector_test.h"
+
+/* ---- a store that fails when it is told to ---- */
+
+enum trouble { NO_TROUBLE, ANSWER_LOST, DIE_BEFORE, DIE_AFTER };
+
+static struct {
+    enum trouble trouble;
+    int saves_until; /* the save that has the trouble; counts down */
+    int saves;
+} faulty;
+
+static bool faulty_save(struct projector_store *store, struct shard_save *shards, size_t count, struct arena *arena,
+                        struct err *err) {
+    bool now = --faulty.saves_until == 0;
+    faulty.saves++;
+    if (now && faulty.trouble == DIE_BEFORE)
+        _exit(9);
+    if (!test_store.ops->save(store, shards, count, arena, err))
+        return false;
+    if (now && faulty.trouble == DIE_AFTER)
+        _exit(9);
+    if (now && faulty.trouble == ANSWER_LOST) {
+        faulty.saves_until = 3;
+        return err_set(err, ERR_STORE_UNAVAILABLE, "the answer was lost");
+    }
+    return true;
+}
+
+static struct projector_store_ops faulty_ops(enum trouble trouble, int saves_until) {
+    struct projector_store_ops ops = *test_store.ops;
+    ops.save = faulty_save;
+    faulty.trouble = trouble;
+    faulty.saves_until = saves_until;
+    faulty.saves = 0;
+    return ops;
+}
+
+/* The dump after a run without any trouble. The store is empty again then. */
+static char *expected_of(struct world *world) {
+    read_all(world, 0);
+    char *dump = dump_of(world);
+    test_store.wipe(world->store_url);
+    return dump;
+}
+
+static void assert_dumps_equal(const char *a, const char *b) {
+    size_t at = 0;
+    while (a[at] && a[at] == b[at])
+        at++;
+    if (a[at] || b[at])
+        fail_msg("they differ at %zu:\n%.200s\n---\n%.200s", at, a + (at > 100 ? at - 100 : 0),
+                 b + (at > 100 ? at - 100 : 0));
+}
+
+static void assert_read_as(struct world *world, char *expected) {
+    char *dump = dump_of(world);
+    assert_dumps_equal(dump, expected);
+    free(dump);
+    free(expected);
+}
+
+/* ---- rows ---- */
+
+static void test_rows(void **state) {
+    (void)state;
+    struct world world;
+    struct arena arena;
+    arena_init(&arena);
+    world_open(&world);
+    story_trade(&world.story, 0, 8);
+    read_all(&world, 0);
+
+    const struct view_order_row *order = row_of(&world, &view_orders, story_id(&world.story, "order", 0), &arena);
+    assert_non_null(order);
+    assert_int_equal(order->order.status, ORDER_STATUS_COMPLETED);
+    assert_int_equal(order->order.lines.count, 2);
+    assert_true(str_eq(order->order.payments.items[0].status, STR("captured")));
+    assert_true(str_eq(order->order.shipments.items[0].status, STR("delivered")));
+    assert_true(order->confirmed_at.has && order->completed_at.has);
+    order = row_of(&world, &view_orders, story_id(&world.story, "order", 2), &arena);
+    assert_int_equal(order->order.status, ORDER_STATUS_CANCELLED);
+    assert_true(str_eq(order->order.payments.items[0].status, STR("voided")));
+
+    const struct state_cart *cart = row_of(&world, &view_carts, story_id(&world.story, "cart", 0), &arena);
+    assert_true(cart_exists(cart));
+    assert_int_equal(cart->status, STATE_CART_STATUS_CHECKED_OUT);
+    assert_int_equal(cart->lines.count, 1);
+
+    const struct view_product_row *product = row_of(&world, &view_products, STR("SKU-3"), &arena);
+    assert_true(product->for_sale);
+    assert_int_equal(product->product.price.minor, 203);
+    const struct counters *counters = map_get(&world.story.stock, STR("SKU-3"));
+    assert_int_equal(product->product.available, counters->available);
+    assert_null(row_of(&world, &view_products, STR("SKU-none"), &arena));
+    world_close(&world);
+    arena_free(&arena);
+}
+
+/* ---- going on ---- */
+
+static void test_restart_midway(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 6);
+    read_all(&world, 0);
+    story_trade(&world.story, 6, 6);
+    read_all(&world, 7);
+    char *dump = dump_of(&world);
+    test_store.wipe(world.store_url);
+
+    struct projector_store_ops ops = faulty_ops(NO_TROUBLE, 0);
+    runner_init(&runner, &world, &view_orders);
+    runner.config.store = &ops;
+    runner_start(&runner);
+    await_read(&world, &view_orders);
+    runner_stop(&runner);
+    assert_true(faulty.saves > 0);
+    read_all(&world, 0);
+    assert_read_as(&world, dump);
+
+    /* Nothing is left to be done: the next run saves nothing. */
+    faulty.saves = 0;
+    runner_init(&runner, &world, &view_orders);
+    runner.config.store = &ops;
+    runner_start(&runner);
+    story_trade(&world.story, 12, 1);
+    await_read(&world, &view_orders);
+    runner_stop(&runner);
+    assert_in_range(faulty.saves, 1, 40);
+    world_close(&world);
+}
+
+/* Whatever the batches are, the rows are the same. */
+static void test_rebuild_is_equal(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    story_trade(&world.story, 0, 24);
+    char *expected = expected_of(&world);
+    read_all(&world, 3);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
+static void test_wipe_while_running(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 12);
+    char *expected = expected_of(&world);
+    runner_init(&runner, &world, &view_orders);
+    runner.config.batch_max = 20;
+    runner_start(&runner);
+    await_read(&world, &view_orders);
+    test_store.wipe(world.store_url);
+    /* Something must come for it to notice by; of an order that is known, and dropped again as a duplicate. */
+    struct story_order order = story_order_new(&world.story, 0, STORY_COMPLETED);
+    for (int64_t n = 0; n < 40; n++) {
+        struct story_order other = story_order_new(&world.story, n, STORY_COMPLETED);
+        if (log_partition_of(other.id, STORY_PARTITIONS) == log_partition_of(order.id, STORY_PARTITIONS))
+            order = other;
+        story_append(&world.story,
+                     &(struct story_record){.topic = TOPIC_ORDER_EVENTS,
+                                            .origin = "orders/0",
+                                            .key = other.id,
+                                            .skip = -1,
+                                            .message = &(struct message){.type = MESSAGE_ORDER_DELIVERED,
+                                                                         .order_delivered = {other.id, 9}}});
+    }
+    story_flush(&world.story);
+    await_read(&world, &view_orders);
+    runner_stop(&runner);
+    read_all(&world, 0);
+    char *dump = dump_of(&world);
+    test_store.wipe(world.store_url);
+    free(expected);
+    expected = expected_of(&world);
+    assert_dumps_equal(dump, expected);
+    free(dump);
+    free(expected);
+    world_close(&world);
+}
+
+/* Not so often that nothing can ever be done. */
+static void cut_now_and_then(const char *url) {
+    static int looks;
+    if (++looks % 10 == 0)
+        test_store.cut(url);
+}
+
+static void test_cut_connections(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 12);
+    char *expected = expected_of(&world);
+    runner_init(&runner, &world, &view_orders);
+    runner.config.batch_max = 5;
+    runner_start(&runner);
+    await_read_while(&world, &view_orders, cut_now_and_then);
+    runner_stop(&runner);
+    read_all(&world, 0);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
+/* ---- exactly once ---- */
+
+static void test_lost_answers(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 10);
+    char *expected = expected_of(&world);
+    struct projector_store_ops ops = faulty_ops(ANSWER_LOST, 2);
+    runner_init(&runner, &world, &view_orders);
+    runner.config.store = &ops;
+    runner.config.batch_max = 5;
+    runner_start(&runner);
+    await_read(&world, &view_orders);
+    runner_stop(&runner);
+    assert_true(faulty.saves > 6);
+    read_all(&world, 0);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
+/* In a process of its own that dies around its nth save. Answers whether it did, or came to the end. */
+static bool die_at_save(struct world *world, const struct view *view, enum trouble trouble, int save) {
+    world_close_log(world);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct runner runner;
+        struct projector_store_ops ops = faulty_ops(trouble, save);
+        world_open_log(world);
+        runner_init(&runner, world, view);
+        runner.config.store = &ops;
+        runner.config.batch_max = 25;
+        runner_start(&runner);
+        await_read(world, view);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    world_open_log(world);
+    story_open(&world->story, world->log);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status) == 9;
+}
+
+static void test_kill_around_saves(void **state) {
+    (void)state;
+    struct world world;
+    int deaths = 0;
+    world_open(&world);
+    story_trade(&world.story, 0, 10);
+    char *expected = expected_of(&world);
+    for (size_t i = 0; i < VIEW_COUNT; i++) {
+        int round = 0;
+        while (die_at_save(&world, views_all[i], round % 2 ? DIE_AFTER : DIE_BEFORE, 1 + round % 3))
+            round++;
+        deaths += round;
+    }
+    assert_true(deaths > 4);
+    read_all(&world, 0);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
+/* One who read the positions, then slept while another moved on. */
+static void test_zombie_is_refused(void **state) {
+    (void)state;
+    struct world world;
+    struct arena arena;
+    struct err err = {0};
+    struct shard_held held = {0};
+    struct projector_store *zombie;
+    arena_init(&arena);
+    world_open(&world);
+    story_trade(&world.story, 0, 4);
+    read_all(&world, 0);
+    assert_true(test_store.ops->open(world.store_url, &view_orders, &zombie, &err));
+    assert_true(test_store.ops->load(zombie, 0, &arena, &held, &err));
+    held.positions = arena_dup(&arena, held.positions);
+    story_trade(&world.story, 4, 12);
+    read_all(&world, 0);
+    char *before = dump_of(&world);
+
+    struct str key = story_id(&world.story, "order", 99);
+    struct view_order_row order = {.shopper_id = STR(""), .cart_id = STR(""), .order = {.order_id = key}};
+    struct view_row row = {.key = key, .value = &order, .changed = 1}, *rows[] = {&row};
+    struct shard_save saves[] = {
+        {.shard = 0, .expected = held.positions, .positions = STR("new"), .rows = rows, .row_count = 1},
+        {.shard = 1, .expected = STR_NULL, .positions = STR("new"), .rows = rows, .row_count = 1}};
+    assert_true(test_store.ops->save(zombie, saves, 1, &arena, &err));
+    assert_true(saves[0].conflict);
+    assert_true(test_store.ops->save(zombie, saves + 1, 1, &arena, &err));
+    assert_true(saves[1].conflict);
+    char *after = dump_of(&world);
+    assert_dumps_equal(after, before);
+    free(before);
+    free(after);
+    test_store.ops->close(zombie);
+    world_close(&world);
+    arena_free(&arena);
+}
+
+/* ---- records that are not as they should be ---- */
+
+static struct story_order placed_order(struct world *world, int64_t n) {
+    struct story_order order = story_order_new(&world->story, n, STORY_COMPLETED);
+    story_placed(&world->story, &order);
+    return order;
+}
+
+static void say_delivered(struct world *world, struct str order_id, int32_t version, int64_t skip) {
+    story_append(&world->story,
+                 &(struct story_record){.topic = TOPIC_ORDER_EVENTS,
+                                        .origin = "orders/0",
+                                        .key = order_id,
+                                        .skip = skip,
+                                        .message = &(struct message){.type = MESSAGE_ORDER_DELIVERED,
+                                                                     .order_delivered = {order_id, version}}});
+}
+
+static enum order_status status_of(struct world *world, struct str order_id) {
+    struct arena arena;
+    arena_init(&arena);
+    const struct view_order_row *row = row_of(world, &view_orders, order_id, &arena);
+    assert_non_null(row);
+    enum order_status status = row->order.status;
+    arena_free(&arena);
+    return status;
+}
+
+static void test_duplicates_are_dropped(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    struct story_order order = placed_order(&world, 1);
+    say_delivered(&world, order.id, 2, -1); /* the number of the OrderPlaced again */
+    story_flush(&world.story);
+    read_all(&world, 0);
+    assert_int_equal(status_of(&world, order.id), ORDER_STATUS_PENDING);
+    say_delivered(&world, order.id, 3, -1); /* and once more, in a run of its own */
+    say_delivered(&world, order.id, 2, 0);
+    story_flush(&world.story);
+    read_all(&world, 0);
+    assert_int_equal(status_of(&world, order.id), ORDER_STATUS_DELIVERED);
+    world_close(&world);
+}
+
+/* Halts at the record behind the hole; what came before is there, what comes after is not, also after a restart. */
+static void test_gap_halts(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    struct story_order order = placed_order(&world, 1);
+    story_status(&world.story, &order, MESSAGE_ORDER_AWAITING_PAYMENT);
+    say_delivered(&world, order.id, 3, 1);
+    say_delivered(&world, order.id, 4, 0);
+    story_flush(&world.story);
+    for (int run = 0; run < 2; run++) {
+        runner_init(&runner, &world, &view_orders);
+        runner_start(&runner);
+        await_halted(&runner, 1);
+        runner_stop(&runner);
+        assert_int_equal(runner.why, ERR_LOST_RECORDS);
+        assert_int_equal(runner.halted, 1);
+        assert_int_equal(status_of(&world, order.id), ORDER_STATUS_AWAITING_PAYMENT);
+    }
+    world_close(&world);
+}
+
+/* The first number of an origin is 1. */
+static void test_missing_beginning_halts(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    struct arena arena;
+    arena_init(&arena);
+    world_open(&world);
+    struct story_order order = story_order_new(&world.story, 1, STORY_COMPLETED);
+    say_delivered(&world, order.id, 1, 1);
+    story_flush(&world.story);
+    runner_init(&runner, &world, &view_orders);
+    runner_start(&runner);
+    await_halted(&runner, 1);
+    runner_stop(&runner);
+    assert_int_equal(runner.why, ERR_LOST_RECORDS);
+    assert_null(row_of(&world, &view_orders, order.id, &arena));
+    world_close(&world);
+    arena_free(&arena);
+}
+
+static void test_unknown_schema_halts(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    struct story_order order = placed_order(&world, 1);
+    story_append(&world.story, &(struct story_record){.topic = TOPIC_ORDER_EVENTS,
+                                                      .origin = "orders/0",
+                                                      .key = order.id,
+                                                      .value = {"\0\0\x7F\x7F\x7F\0", 6}});
+    say_delivered(&world, order.id, 2, 0);
+    story_flush(&world.story);
+    runner_init(&runner, &world, &view_orders);
+    runner_start(&runner);
+    await_halted(&runner, 1);
+    runner_stop(&runner);
+    assert_int_equal(runner.why, ERR_UNKNOWN_SCHEMA);
+    assert_int_equal(status_of(&world, order.id), ORDER_STATUS_PENDING);
+    world_close(&world);
+}
+
+static void test_poison_parks_its_subject(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    struct story_order order = placed_order(&world, 1), other = order;
+    for (int64_t n = 2; log_partition_of(other.id, STORY_PARTITIONS) != log_partition_of(order.id, STORY_PARTITIONS) ||
+                        str_eq(other.id, order.id);
+         n++)
+        other = story_order_new(&world.story, n, STORY_COMPLETED);
+    story_placed(&world.story, &other);
+    story_append(&world.story, &(struct story_record){.topic = TOPIC_ORDER_EVENTS,
+                                                      .origin = "orders/0",
+                                                      .key = order.id,
+                                                      .value = {"\0\0\0\0\x09\0damaged", 13}});
+    say_delivered(&world, order.id, 2, 0);
+    say_delivered(&world, other.id, 2, 0);
+    story_flush(&world.story);
+    read_all(&world, 0);
+    assert_int_equal(test_store.parked(world.store_url), 2);
+    assert_int_equal(status_of(&world, order.id), ORDER_STATUS_PENDING);
+    assert_int_equal(status_of(&world, other.id), ORDER_STATUS_DELIVERED);
+
+    /* Still behind it after a restart, and by another topic. */
+    say_delivered(&world, order.id, 3, 0);
+    story_payment(&world.story, &order, MESSAGE_PAYMENT_REQUESTED);
+    story_flush(&world.story);
+    read_all(&world, 0);
+    assert_int_equal(test_store.parked(world.store_url), 4);
+    assert_int_equal(status_of(&world, order.id), ORDER_STATUS_PENDING);
+
+    /* A rebuild parks the same. */
+    char *expected = dump_of(&world);
+    test_store.wipe(world.store_url);
+    read_all(&world, 0);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
+/* What no store could keep, or what would make two shards write one row. */
+static void test_what_cannot_be_kept_is_poison(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    struct str id = story_id(&world.story, "order", 1), sku = {"a\0b", 3};
+    say_delivered(&world, STR("not-a-uuid"), 1, 0);
+    story_append(&world.story, &(struct story_record){.topic = TOPIC_ORDER_EVENTS,
+                                                      .origin = "orders/0",
+                                                      .key = STR("another-key"),
+                                                      .message = &(struct message){.type = MESSAGE_ORDER_DELIVERED,
+                                                                                   .order_delivered = {id, 1}}});
+    story_say(&world.story, TOPIC_CATALOGUE_EVENTS, NULL, sku, STR_NULL,
+              &(struct message){.type = MESSAGE_CATALOGUE_PRODUCT_REVISED,
+                                .catalogue_product_revised = {sku, STR("x"), story_usd(1), STR("a"), STR("b")}});
+    story_flush(&world.story);
+    read_all(&world, 0);
+    assert_int_equal(test_store.parked(world.store_url), 3);
+    world_close(&world);
+}
+
+/* The rows are of another log: nobody may go on from there. */
+static void test_another_log_halts(void **state) {
+    (void)state;
+    struct world world, other;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 24); /* some in every shard */
+    read_all(&world, 0);
+    world_open(&other);
+    runner_init(&runner, &other, &view_orders);
+    runner.config.url = world.store_url;
+    runner_start(&runner);
+    await_halted(&runner, STORY_PARTITIONS);
+    runner_stop(&runner);
+    assert_int_equal(runner.why, ERR_CONFIG);
+    world_close(&other);
+    world_close(&world);
+}
+
+#define PROJECTOR_TESTS                                                                                                \
+    cmocka_unit_test(test_rows), cmocka_unit_test(test_restart_midway), cmocka_unit_test(test_rebuild_is_equal),       \
+        cmocka_unit_test(test_wipe_while_running), cmocka_unit_test(test_cut_connections),                             \
+        cmocka_unit_test(test_lost_answers), cmocka_unit_test(test_kill_around_saves),                                 \
+        cmocka_unit_test(test_zombie_is_refused), cmocka_unit_test(test_duplicates_are_dropped),                       \
+        cmocka_unit_test(test_gap_halts), cmocka_unit_test(test_missing_beginning_halts),                              \
+        cmocka_unit_test(test_unknown_schema_halts), cmocka_unit_test(test_poison_parks_its_subject),                  \
+        cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts)
+
+#endif

@@ -1,0 +1,209 @@
+/* The projector on PostgreSQL, and what it writes there beside rows. */
+#include "tests/projections/projector_suite.h"
+
+#include "projections/migrate.h"
+#include "tests/support/database.h"
+
+static struct pg *client(const char *url) {
+    struct pg *pg;
+    struct err err = {0};
+    if (!pg_open(url, NULL, &pg, &err))
+        fail_msg("%s", err.detail);
+    return pg;
+}
+
+static void script(const char *url, const char *sql) {
+    struct pg *pg = client(url);
+    struct err err = {0};
+    if (!pg_script(pg, sql, &err))
+        fail_msg("%s", err.detail);
+    pg_close(pg);
+}
+
+/* The first column of the first row, as text; SQL of tests only, so its address need not name it. */
+static int64_t number(const char *url, const char *sql) {
+    struct pg *pg = client(url);
+    struct pg_result *rows;
+    struct err err = {0};
+    if (!pg_exec(pg, sql, NULL, &rows, &err))
+        fail_msg("%s: %s", sql, err.detail);
+    assert_int_equal(pg_rows(rows), 1);
+    int64_t value = pg_get_i64(rows, 0, 0);
+    pg_result_free(rows);
+    pg_close(pg);
+    return value;
+}
+
+static void make(char **ret_url) {
+    database_make(ret_url);
+    struct pg *pg = client(*ret_url);
+    struct err err = {0};
+    if (!projections_migrate(pg, &err))
+        fail_msg("%s", err.detail);
+    pg_close(pg);
+}
+
+static void drop(char *url) {
+    database_drop(url);
+}
+
+static void wipe(const char *url) {
+    script(url, "DROP SCHEMA view CASCADE");
+}
+
+static void cut(const char *url) {
+    script(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()");
+}
+
+static void dump_table(struct pg *pg, struct str table, struct buf *ret) {
+    struct pg_result *rows;
+    struct err err = {0};
+    BUF_AUTO sql = {0};
+    buf_printf(&sql, "SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t::text COLLATE \"C\"), '') FROM view.%.*s t",
+               STR_ARG(table));
+    if (!pg_exec(pg, sql.ptr, NULL, &rows, &err))
+        fail_msg("%s", err.detail);
+    buf_printf(ret, "%.*s\n%.*s\n", STR_ARG(table), STR_ARG(pg_get_str(rows, 0, 0)));
+    pg_result_free(rows);
+}
+
+static void dump(const char *url, struct buf *ret) {
+    struct pg *pg = client(url);
+    struct pg_result *tables;
+    struct err err = {0};
+    if (!pg_exec(pg, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'view' ORDER BY 1", NULL, &tables, &err))
+        fail_msg("%s", err.detail);
+    assert_true(pg_rows(tables) > 10);
+    for (int i = 0; i < pg_rows(tables); i++) {
+        struct pg *own = client(url); /* statements are known by their address, and these are not literals */
+        dump_table(own, pg_get_str(tables, i, 0), ret);
+        pg_close(own);
+    }
+    pg_result_free(tables);
+    pg_close(pg);
+}
+
+static int64_t parked(const char *url) {
+    return number(url, "SELECT count(*) FROM view.parked");
+}
+
+const struct test_store test_store = {&projector_postgres, make, drop, wipe, cut, dump, parked};
+
+/* ---- what is more than rows ---- */
+
+static void test_tables(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    story_trade(&world.story, 0, 40); /* ten of each way */
+    read_all(&world, 0);
+    const char *url = world.store_url;
+    assert_int_equal(number(url, "SELECT count(*) FROM view.orders"), 40);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.orders WHERE status = 'completed' AND total_minor = 750 "
+                                 "AND confirmed_at <= completed_at AND completed_at = updated_at"),
+                     10);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.orders WHERE status = 'rejected' AND reason = 'empty-cart' "
+                                 "AND total_minor IS NULL"),
+                     10);
+    assert_int_equal(number(url, "SELECT sum(line_total_minor)::bigint FROM view.order_lines"), 30 * 750);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.payments WHERE amount_minor = 750 AND currency = 'USD'"),
+                     30);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.shipments WHERE status = 'delivered' AND tracking = 'T-1'"),
+                     10);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.carts WHERE status = 'checked_out'"), 40);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.cart_lines"), 40);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.products WHERE for_sale"), STORY_PRODUCTS);
+    world_close(&world);
+}
+
+static void test_sales(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    story_trade(&world.story, 0, 40);
+    read_all(&world, 9);
+    const char *url = world.store_url;
+    assert_int_equal(number(url, "SELECT sum(orders)::bigint FROM view.sales_by_hour"), 20);
+    assert_int_equal(number(url, "SELECT sum(revenue_minor)::bigint FROM view.sales_by_hour"), 20 * 750);
+    assert_int_equal(number(url, "SELECT sum(items)::bigint FROM view.sales_by_hour"), 20 * 3);
+    assert_int_equal(number(url, "SELECT sum(cancelled_orders)::bigint FROM view.sales_by_hour"), 10);
+    assert_int_equal(number(url, "SELECT sum(cancelled_minor)::bigint FROM view.sales_by_hour"), 10 * 750);
+    /* Positions that are gone alone begin the sums again, and parked records with them. */
+    script(url, "DELETE FROM view.positions");
+    read_all(&world, 0);
+    assert_int_equal(number(url, "SELECT sum(orders)::bigint FROM view.sales_by_hour"), 20);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.orders WHERE status = 'completed'"), 10);
+    world_close(&world);
+}
+
+/* The ledger has every version, and its last one is what stock says. */
+static void test_stock_ledger(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    story_trade(&world.story, 0, 24);
+    read_all(&world, 0);
+    const char *url = world.store_url;
+    assert_int_equal(number(url, "SELECT count(*) FROM (SELECT sku, max(version) AS top, count(*) AS entries "
+                                 "FROM view.stock_ledger GROUP BY location, sku) l WHERE top <> entries"),
+                     0);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.stock s JOIN view.stock_ledger l USING (location, sku, "
+                                 "version, received, held, committed, consumed, available)"),
+                     STORY_PRODUCTS);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.stock_ledger WHERE kind = 'released' AND order_id IS NULL"),
+                     0);
+    assert_true(number(url, "SELECT count(*) FROM view.stock_ledger WHERE kind = 'consumed'") > 0);
+    world_close(&world);
+}
+
+static void test_migration_again(void **state) {
+    (void)state;
+    struct world world;
+    struct err err = {0};
+    world_open(&world);
+    story_trade(&world.story, 0, 4);
+    read_all(&world, 0);
+    char *before = dump_of(&world);
+    script(world.store_url, "TRUNCATE view.schema_version");
+    struct pg *pg = client(world.store_url);
+    for (int i = 0; i < 2; i++)
+        if (!projections_migrate(pg, &err))
+            fail_msg("%s", err.detail);
+    char *after = dump_of(&world);
+    assert_dumps_equal(after, before);
+    free(after);
+    free(before);
+    assert_int_equal(number(world.store_url, "SELECT max(version) FROM view.schema_version"), 1);
+    script(world.store_url, "INSERT INTO view.schema_version VALUES (1000)");
+    assert_false(projections_migrate(pg, &err));
+    assert_int_equal(err.kind, ERR_CONFIG);
+    pg_close(pg);
+    world_close(&world);
+}
+
+/* Whoever reads the schema can know what it is. */
+static void test_everything_is_commented(void **state) {
+    (void)state;
+    char *url;
+    make(&url);
+    assert_int_equal(number(url, "SELECT count(*) FROM pg_class WHERE relnamespace = 'view'::regnamespace "
+                                 "AND relkind = 'r' AND obj_description(oid) IS NULL"),
+                     0);
+    drop(url);
+    free(url);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        PROJECTOR_TESTS,
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_sales),
+        cmocka_unit_test(test_stock_ledger),
+        cmocka_unit_test(test_migration_again),
+        cmocka_unit_test(test_everything_is_commented),
+    };
+    if (!database_is_there())
+        return TEST_SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
