@@ -22,7 +22,7 @@ enum goods { GOODS_NONE, GOODS_OPEN, GOODS_PICKED, GOODS_SENT, GOODS_THERE, GOOD
 /* What the others know of one order. */
 struct model {
     char id[16];
-    char payment_id[24];
+    struct str payment_id;
     bool sent; /* PlaceOrder, or RejectOrder */
     enum stock stock;
     enum pay pay;
@@ -156,12 +156,11 @@ static void play_inventory(struct walk *walk) {
 
 static void pay_tell(struct walk *walk, struct model *model, enum message_type type) {
     struct message message = order_record_of(model->id, type);
-    struct str payment_id = str_from(model->payment_id);
     switch (type) {
 #define OF_ATTEMPT(TYPE, member)                                                                                       \
     case MESSAGE_##TYPE:                                                                                               \
         message.member.attempt = model->attempt;                                                                       \
-        message.member.payment_id = payment_id;                                                                        \
+        message.member.payment_id = model->payment_id;                                                                 \
         break;
         OF_ATTEMPT(PAYMENT_REQUESTED, payment_requested)
         OF_ATTEMPT(PAYMENT_AUTHORIZED, payment_authorized)
@@ -181,7 +180,8 @@ static void pay_tell(struct walk *walk, struct model *model, enum message_type t
 
 static void pay_ask(struct walk *walk, struct model *model) {
     model->pay = PAY_ASKED;
-    snprintf(model->payment_id, sizeof model->payment_id, "%s-p%d", model->id, ++model->attempt);
+    model->attempt++;
+    model->payment_id = arena_printf(&walk->arena, "%s-p%d", model->id, model->attempt);
     pay_tell(walk, model, MESSAGE_PAYMENT_REQUESTED);
 }
 
