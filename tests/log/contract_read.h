@@ -268,10 +268,12 @@ static void contract_append_wakes_reader(void **state) {
     struct later later = {s->log, consumer};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, append_later, &later), 0);
+    int64_t begin_us = clock_monotonic_us();
     struct log_batch batch = {0};
     MUST(log_consumer_poll(consumer, 10, PATIENCE_MS, &batch, err));
     assert_int_equal(batch.count, 1);
     assert_str(batch.records[0].value, "late0");
+    assert_true(clock_monotonic_us() - begin_us < PATIENCE_MS * 1000LL);
     pthread_join(thread, NULL);
     log_consumer_close(consumer);
 }
