@@ -19,6 +19,9 @@
 #include "projections/loop.h"
 #include "projections/migrate.h"
 
+/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. */
+enum { UP_REDIS_LINGER_MS = 2, UP_POSTGRES_LINGER_MS = 50 };
+
 enum { UP_PARTITIONS = 4, UP_DECIDERS = 5, UP_PROJECTORS = 2 * VIEW_COUNT, UP_RETRY_MS = 500 };
 
 static const struct decider *const deciders[UP_DECIDERS] = {
@@ -150,7 +153,8 @@ static bool start_projectors(struct up *up, struct err *err) {
                                                       .url = redis ? up->redis_url : up->database_url,
                                                       .view = views_all[i % VIEW_COUNT],
                                                       .shop = &up->shop,
-                                                      .waker = &projector->waker};
+                                                      .waker = &projector->waker,
+                                                      .linger_ms = redis ? UP_REDIS_LINGER_MS : UP_POSTGRES_LINGER_MS};
         if (pthread_create(&projector->thread, NULL, projector_main, projector) != 0)
             return err_set(err, ERR_INTERNAL, "no thread can be started");
         projector->started = true;
