@@ -6,7 +6,6 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
-#include "core/codec/avro.h"
 #include "projections/projector.h"
 
 enum { BATCH_MAX = 1000, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 5000, NAP_MS = 50 };
@@ -290,36 +289,9 @@ static void step(struct projector *projector) {
 
 /* ---- from start to stop ---- */
 
-static void name_topics(struct projector *projector, const char **names) {
-    const struct view *view = projector->config->view;
-    for (size_t i = 0; i < view->topic_count; i++)
-        names[projector->topic_count++] = view->topics[i];
-    const char *const *more = projector->config->store->more_topics(view);
-    for (; *more; more++)
-        names[projector->topic_count++] = *more;
-}
-
-/* False with ERR_CONFIG when the topics cannot be read together, else when one is not there (yet). */
-static bool find_topics(struct projector *projector, const char *const *names, struct err *err) {
-    for (size_t i = 0; i < projector->topic_count; i++) {
-        struct log_topic *topic = &projector->topics[i];
-        if (!log_topic_find(projector->log, str_from(names[i]), topic, err))
-            return false;
-        projector->subjects[i] = schema_subject_find(topic->name);
-        if (!projector->subjects[i])
-            return err_set(err, ERR_CONFIG, "topic %s has no schema", names[i]);
-        if (topic->partitions != projector->topics[0].partitions)
-            return err_set(err, ERR_CONFIG, "topic %s has %d partitions, and %s has %d: they must be the same",
-                           names[i], topic->partitions, names[0], projector->topics[0].partitions);
-    }
-    return true;
-}
-
 static bool await_topics(struct projector *projector, struct err *err) {
-    const char *names[VIEW_TOPICS_MAX];
-    name_topics(projector, names);
     while (!stopping(projector)) {
-        if (find_topics(projector, names, err))
+        if (projector_find_topics(projector, err))
             break;
         if (err->kind == ERR_CONFIG)
             return false;
@@ -328,42 +300,6 @@ static bool await_topics(struct projector *projector, struct err *err) {
     }
     projector->backoff_ms = 0;
     return true;
-}
-
-static void open_shards(struct projector *projector) {
-    char labels[96];
-    projector->shard_count = projector->topics[0].partitions;
-    projector->shards = mem_zalloc((size_t)projector->shard_count * sizeof(struct shard));
-    for (int32_t i = 0; i < projector->shard_count; i++) {
-        struct shard *shard = &projector->shards[i];
-        shard->index = i;
-        positions_init(&shard->positions);
-        snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", projector->service, i);
-        shard->halted_gauge =
-            metrics_gauge("orderlog_projector_halted", "1: this shard moves no further; see the log", labels);
-        metrics_set(shard->halted_gauge, 0);
-    }
-}
-
-static void close_shards(struct projector *projector) {
-    for (int32_t i = 0; i < projector->shard_count; i++) {
-        positions_free(&projector->shards[i].positions);
-        map_free(&projector->shards[i].parked, NULL);
-        buf_free(&projector->shards[i].expected);
-        buf_free(&projector->shards[i].next);
-    }
-    free(projector->shards);
-}
-
-static void open_metrics(struct projector *projector) {
-    char labels[64];
-    snprintf(labels, sizeof(labels), "service=\"%s\"", projector->service);
-    projector->applied = metrics_counter("orderlog_projector_records_total", "Records folded or parked", labels);
-    projector->duplicates =
-        metrics_counter("orderlog_projector_duplicates_total", "Records dropped: applied before", labels);
-    projector->parked = metrics_counter("orderlog_projector_parked_total", "Records set aside", labels);
-    projector->save_seconds =
-        metrics_histogram("orderlog_projector_save_seconds", "Time to save what a poll brought", labels);
 }
 
 static bool open_consumer(struct projector *projector, struct err *err) {
@@ -395,12 +331,12 @@ bool projector_run(struct log *log, const struct projector_config *config, const
     if (!config->store->open(config->url, config->view, &projector.store, err))
         return false;
     arena_init(&projector.arena);
-    open_metrics(&projector);
+    projector_open_metrics(&projector);
     bool ok = await_topics(&projector, err);
     if (ok && !stopping(&projector)) {
-        open_shards(&projector);
+        projector_open_shards(&projector);
         run(&projector);
-        close_shards(&projector);
+        projector_close_shards(&projector);
     }
     arena_free(&projector.arena);
     config->store->close(projector.store);

@@ -52,6 +52,16 @@ struct projector {
     struct metric *applied, *duplicates, *parked, *save_seconds;
 };
 
+/* ---- parts.c */
+
+/* False with ERR_CONFIG when the topics cannot be read together, else when one is not there (yet). */
+CHECK_RESULT bool projector_find_topics(struct projector *projector, struct err *err);
+void projector_open_shards(struct projector *projector); /* one for each partition of the topics */
+void projector_close_shards(struct projector *projector);
+void projector_open_metrics(struct projector *projector);
+
+/* ---- batch.c */
+
 /* Folds the records into rows and facts: fills in `save` of each shard that it touches, moves its positions on, and
  * says in `halt` where one must stop. Nothing is saved yet. False: rows could not be loaded. */
 CHECK_RESULT bool batch_fold(struct projector *projector, const struct log_batch *records, struct err *err);

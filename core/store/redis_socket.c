@@ -61,9 +61,9 @@ static bool parse_db(struct str text, struct redis_address *ret, struct err *err
 
 static bool parse_unix(struct str rest, struct redis_address *ret, struct err *err) {
     struct str query, path = str_cut(rest, '?', &query);
-    if (!path.len || path.ptr[0] != '/' || path.len >= sizeof(((struct sockaddr_un *)0)->sun_path))
+    ret->path = url_decode(path);
+    if (!ret->path || ret->path[0] != '/' || strlen(ret->path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return malformed(err, "has no absolute path, or too long a one");
-    ret->path = mem_strdup(path);
     while (query.ptr) {
         struct str value, field = str_cut(query, '&', &query), name = str_cut(field, '=', &value);
         if (str_eq(name, STR("db")) && value.len) {

@@ -135,12 +135,12 @@ static inline void nap(int64_t until_us, const char *for_what) {
 }
 
 /* Where a shard stands by the store, by the name of the topic; 0 when it has not begun. */
-static inline int64_t stored_offset(struct projector_store *store, struct arena *arena, int32_t shard,
-                                    struct str topic) {
+static inline int64_t stored_offset(const struct projector_store_ops *ops, struct projector_store *store,
+                                    struct arena *arena, int32_t shard, struct str topic) {
     struct shard_held held = {0};
     struct state_positions positions = {0};
     struct err err = {0};
-    if (!test_store.ops->load(store, shard, arena, &held, &err) || !held.positions.ptr)
+    if (!ops->load(store, shard, arena, &held, &err) || !held.positions.ptr)
         return 0;
     if (!state_decode(schema_subject_find(STR("state/positions")), held.positions, arena, &positions, &err))
         fail_msg("%s", err.detail);
@@ -150,49 +150,50 @@ static inline int64_t stored_offset(struct projector_store *store, struct arena 
     return 0;
 }
 
-static inline bool topic_is_read(struct log *log, struct projector_store *store, struct arena *arena,
+static inline bool topic_is_read(const struct projector_store_ops *ops, struct projector_store *store, struct log *log,
                                  const char *topic) {
     struct err err = {0};
-    for (int32_t i = 0; i < STORY_PARTITIONS; i++) {
-        int64_t low, high;
-        if (!log_watermarks(log, str_from(topic), i, &low, &high, &err))
-            fail_msg("%s", err.detail);
-        if (stored_offset(store, arena, i, str_from(topic)) < high)
-            return false;
-    }
-    return true;
-}
-
-static inline bool view_is_read(const struct world *world, const struct view *view, struct projector_store *store) {
     struct arena arena;
     bool done = true;
     arena_init(&arena);
-    for (size_t i = 0; done && i < view->topic_count; i++)
-        done = topic_is_read(world->log, store, &arena, view->topics[i]);
-    for (const char *const *more = test_store.ops->more_topics(view); done && *more; more++)
-        done = topic_is_read(world->log, store, &arena, *more);
+    for (int32_t i = 0; done && i < STORY_PARTITIONS; i++) {
+        int64_t low, high;
+        if (!log_watermarks(log, str_from(topic), i, &low, &high, &err))
+            fail_msg("%s", err.detail);
+        done = stored_offset(ops, store, &arena, i, str_from(topic)) >= high;
+    }
     arena_free(&arena);
     return done;
 }
 
-static inline struct projector_store *open_store(const struct world *world, const struct view *view) {
-    struct projector_store *store;
-    struct err err = {0};
-    if (!test_store.ops->open(world->store_url, view, &store, &err))
-        fail_msg("%s", err.detail);
-    return store;
+static inline bool view_is_read(const struct projector_store_ops *ops, struct projector_store *store, struct log *log,
+                                const struct view *view) {
+    bool done = true;
+    for (size_t i = 0; done && i < view->topic_count; i++)
+        done = topic_is_read(ops, store, log, view->topics[i]);
+    for (const char *const *more = ops->more_topics(view); done && *more; more++)
+        done = topic_is_read(ops, store, log, *more);
+    return done;
 }
 
 /* Until the store says that all of the log is in it. `meanwhile` may be NULL. */
-static inline void await_read_while(const struct world *world, const struct view *view,
-                                    void (*meanwhile)(const char *store_url)) {
-    struct projector_store *store = open_store(world, view);
-    for (int64_t until_us = deadline_us(); !view_is_read(world, view, store);) {
+static inline void await_read_in(const struct projector_store_ops *ops, const char *url, const struct world *world,
+                                 const struct view *view, void (*meanwhile)(const char *store_url)) {
+    struct projector_store *store;
+    struct err err = {0};
+    if (!ops->open(url, view, &store, &err))
+        fail_msg("%s", err.detail);
+    for (int64_t until_us = deadline_us(); !view_is_read(ops, store, world->log, view);) {
         if (meanwhile)
-            meanwhile(world->store_url);
+            meanwhile(url);
         nap(until_us, view->name);
     }
-    test_store.ops->close(store);
+    ops->close(store);
+}
+
+static inline void await_read_while(const struct world *world, const struct view *view,
+                                    void (*meanwhile)(const char *store_url)) {
+    await_read_in(test_store.ops, world->store_url, world, view, meanwhile);
 }
 
 static inline void await_read(const struct world *world, const struct view *view) {
@@ -218,10 +219,11 @@ static inline void read_all(struct world *world, size_t batch_max) {
 
 /* A row by its key; NULL: there is none. */
 static inline void *row_of(struct world *world, const struct view *view, struct str key, struct arena *arena) {
-    struct projector_store *store = open_store(world, view);
+    struct projector_store *store;
     struct err err = {0};
     struct view_row row = {.key = key, .shard = log_partition_of(key, STORY_PARTITIONS)}, *rows[] = {&row};
-    if (!test_store.ops->load_rows(store, rows, 1, arena, &err))
+    if (!test_store.ops->open(world->store_url, view, &store, &err) ||
+        !test_store.ops->load_rows(store, rows, 1, arena, &err))
         fail_msg("%s", err.detail);
     const struct schema_subject *subject = schema_subject_find(str_from(view->subject));
     void *copy = NULL;
