@@ -45,6 +45,7 @@ struct server {
     struct locations locations;
     struct api_config config;
     struct arena arena; /* of what a test keeps */
+    json_t *replies;    /* what was answered, kept to the end */
     CURL *curl;         /* one connection, kept */
     char shopper[512];  /* "Authorization: Bearer …" */
     char shopper_id[37];
@@ -81,6 +82,7 @@ static inline struct server *server_new(void) {
     arena_init(&s->arena);
     s->config = server_config(s);
     s->curl = curl_easy_init();
+    s->replies = json_array();
     server_open_log(s);
     return s;
 }
@@ -95,6 +97,7 @@ static inline void server_free(struct server *s) {
         closedir(dir);
     rmdir(s->folder);
     curl_easy_cleanup(s->curl);
+    json_decref(s->replies);
     arena_free(&s->arena);
     free(s);
 }
@@ -122,6 +125,12 @@ struct ask {
 static inline size_t ask_collect(char *bytes, size_t size, size_t count, void *user) {
     buf_add(user, bytes, size * count);
     return size * count;
+}
+
+static inline void reply_parse(struct server *s, struct reply *reply) {
+    reply->json = json_loadb(reply->body.ptr, reply->body.len, 0, NULL);
+    if (reply->json)
+        json_array_append_new(s->replies, reply->json);
 }
 
 static inline struct reply server_ask(struct server *s, struct ask ask) {
@@ -165,7 +174,7 @@ static inline struct reply server_ask(struct server *s, struct ask ask) {
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
     reply.headers = arena_dup(&s->arena, buf_str(&head));
     reply.body = arena_dup(&s->arena, buf_str(&body));
-    reply.json = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
+    reply_parse(s, &reply);
     return reply;
 }
 
@@ -173,11 +182,6 @@ static inline struct reply server_ask(struct server *s, struct ask ask) {
 static inline struct reply ask(struct server *s, const char *method, const char *path, const char *token,
                                const char *key, const char *body) {
     return server_ask(s, (struct ask){.method = method, .path = path, .token = token, .key = key, .body = body});
-}
-
-static inline void reply_done(struct reply *reply) {
-    json_decref(reply->json);
-    reply->json = NULL;
 }
 
 /* The value of a header, "" when it is not there. */
@@ -232,7 +236,6 @@ static inline void server_login(struct server *s) {
     expect_status(reply, 201);
     snprintf(s->shopper, sizeof s->shopper, "Authorization: Bearer %s", reply_text(reply, "token"));
     snprintf(s->shopper_id, sizeof s->shopper_id, "%s", reply_text(reply, "shopper_id"));
-    reply_done(&reply);
 }
 
 static inline void server_start(struct server *s) {
@@ -370,7 +373,6 @@ static inline const char *cart_new(struct server *s, const char *key) {
     expect_status(reply, 201);
     const char *cart_id = format(s, "%s", reply_text(reply, "cart_id"));
     take_appended(s, TOPIC_CART_EVENTS);
-    reply_done(&reply);
     return cart_id;
 }
 
