@@ -1,5 +1,5 @@
-/* The schema `view`, version 1. Run by migrate.c, in one transaction. Every statement may be run again over what it made:
- * a rebuild may begin with TRUNCATE of all tables here, view.schema_version among them. */
+/* The schema `view`, version 1. Run by migrate.c, in one transaction. Every statement may be run again over what it
+ * made: a rebuild may begin with TRUNCATE of all tables here, view.schema_version among them. */
 static const char sql_001_views[] = R"sql(
 CREATE SCHEMA IF NOT EXISTS view;
 COMMENT ON SCHEMA view IS
