@@ -8,7 +8,7 @@
 #include "core/base/metrics.h"
 #include "projections/projector.h"
 
-enum { BATCH_MAX = 1000, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 5000, NAP_MS = 50 };
+enum { BATCH_MAX = 1000, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 5000, CALM_US = 10 * 1000 * 1000, NAP_MS = 50 };
 
 void projector_wake(struct projector_waker *waker) {
     pthread_mutex_lock(&waker->mutex);
@@ -31,11 +31,16 @@ static bool stopping(const struct projector *projector) {
     return atomic_load_explicit(projector->stop, memory_order_relaxed);
 }
 
+/* Twice as long as the last time, until something was saved or it has been calm for a while: reading alone is no sign
+ * that what was wrong is over. */
 static void back_off(struct projector *projector, const struct err *err, const char *event) {
+    int64_t now_us = clock_monotonic_us();
+    if (now_us > projector->retry_at_us + CALM_US)
+        projector->backoff_ms = 0;
     projector->backoff_ms = projector->backoff_ms ? projector->backoff_ms * 2 : BACKOFF_MIN_MS;
     if (projector->backoff_ms > BACKOFF_MAX_MS)
         projector->backoff_ms = BACKOFF_MAX_MS;
-    projector->retry_at_us = clock_monotonic_us() + projector->backoff_ms * 1000;
+    projector->retry_at_us = now_us + projector->backoff_ms * 1000;
     logging_err(err, event, "service=%s retry_ms=%lld", projector->service, (long long)projector->backoff_ms);
 }
 
@@ -125,28 +130,36 @@ static bool shard_read(struct projector *projector, struct shard *shard, struct 
     return true;
 }
 
-static void read_shards(struct projector *projector) {
-    if (projector->backoff_ms && clock_monotonic_us() < projector->retry_at_us)
-        return;
+static bool read_is_due(const struct projector *projector) {
+    return clock_monotonic_us() >= projector->retry_at_us;
+}
+
+/* False: some are left unread. */
+static bool read_shards(struct projector *projector) {
+    bool all = true;
     for (int32_t i = 0; i < projector->shard_count && !stopping(projector); i++) {
         struct err err = {0};
         struct shard *shard = &projector->shards[i];
-        if (shard->state == SHARD_UNREAD && !shard_read(projector, shard, &err)) {
-            shard_forget(projector, shard);
-            back_off(projector, &err, "projector.read_failed");
-            return;
-        }
+        if (shard->state != SHARD_UNREAD)
+            continue;
+        if (read_is_due(projector) && shard_read(projector, shard, &err))
+            continue;
+        all = false;
+        if (err.kind == ERR_NONE)
+            continue;
+        shard_forget(projector, shard);
+        back_off(projector, &err, "projector.read_failed");
     }
-    projector->backoff_ms = 0;
+    return all;
 }
 
 /* ---- polling ---- */
 
-static int64_t poll_timeout_ms(const struct projector *projector) {
-    if (!projector->backoff_ms)
-        return PROJECTOR_POLL_MS;
+static int64_t poll_timeout_ms(const struct projector *projector, bool all_read) {
     int64_t left_ms = (projector->retry_at_us - clock_monotonic_us()) / 1000 + 1;
-    return left_ms < 0 ? 0 : left_ms < PROJECTOR_POLL_MS ? left_ms : PROJECTOR_POLL_MS;
+    if (all_read || left_ms > PROJECTOR_POLL_MS)
+        return PROJECTOR_POLL_MS;
+    return left_ms < 0 ? 0 : left_ms;
 }
 
 /* The log keeps nothing any more at this position, or not yet: records are lost. */
@@ -260,6 +273,7 @@ static void handle(struct projector *projector, const struct log_batch *records)
         back_off(projector, &err, "projector.save_failed");
         return;
     }
+    projector->backoff_ms = 0;
     metrics_observe(projector->save_seconds, (double)(clock_monotonic_us() - begun_us) / 1e6);
     settle(projector, saves, count);
 }
@@ -274,8 +288,8 @@ static void step(struct projector *projector) {
     struct log_batch records = {0};
     struct err err = {0};
     size_t max = projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
-    read_shards(projector);
-    if (!log_consumer_poll(projector->consumer, max, poll_timeout_ms(projector), &records, &err)) {
+    bool all_read = read_shards(projector);
+    if (!log_consumer_poll(projector->consumer, max, poll_timeout_ms(projector, all_read), &records, &err)) {
         poll_failed(projector, &err);
         return;
     }
@@ -298,7 +312,6 @@ static bool await_topics(struct projector *projector, struct err *err) {
         back_off(projector, err, "projector.topics_missing");
         wait_for_retry(projector);
     }
-    projector->backoff_ms = 0;
     return true;
 }
 
@@ -317,7 +330,6 @@ static void run(struct projector *projector) {
         back_off(projector, &err, "projector.join_failed");
         wait_for_retry(projector);
     }
-    projector->backoff_ms = 0;
     waker_set(projector->config->waker, projector->consumer);
     while (!stopping(projector))
         step(projector);

@@ -47,7 +47,7 @@ struct projector {
     struct shard *shards;
     int32_t shard_count;
     struct arena arena;  /* of the batch */
-    int64_t backoff_ms;  /* 0: all is well */
+    int64_t backoff_ms;  /* how long it waited after the last failure; 0: all is well */
     int64_t retry_at_us; /* unread shards are not read before */
     struct metric *applied, *duplicates, *parked, *save_seconds;
 };

@@ -1,6 +1,9 @@
 /* Reading the views: what the API serves. Redis holds them hot (section 7 of the design); values are the Avro bytes
  * of view/… and state/cart.
  *
+ * While Redis is away its rows are read from PostgreSQL, if there is one: they may be a little older than those that
+ * Redis showed before. Redis is asked again a second later.
+ *
  * A `struct views` belongs to one thread. Calls block on Redis for at most a second. What is returned lives in the
  * caller's arena. */
 #ifndef ORDERLOG_PROJECTIONS_VIEWS_H
@@ -17,6 +20,7 @@ struct views;
 CHECK_RESULT bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
                              struct err *err);
 void views_close(struct views *views);
+/* Whether rows can be read. */
 CHECK_RESULT bool views_ping(struct views *views, struct err *err);
 
 /* *ret is NULL when there is none. */

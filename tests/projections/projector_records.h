@@ -190,4 +190,40 @@ static void test_another_log_halts(void **state) {
     world_close(&world);
 }
 
+static void copy_folder(const char *from, const char *to) {
+    BUF_AUTO command = {0};
+    buf_printf(&command, "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
+    assert_int_equal(system(command.ptr), 0);
+}
+
+/* The log was put back to an earlier time: what the rows know of is gone from it. */
+static void test_lost_tail_halts(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    char backup[80];
+    world_open(&world);
+    snprintf(backup, sizeof(backup), "%s.backup", world.folder);
+    story_trade(&world.story, 0, 8);
+    world_close_log(&world);
+    copy_folder(world.folder, backup);
+    world_open_log(&world);
+    story_open(&world.story, world.log);
+    placed_order(&world, 100);
+    story_flush(&world.story);
+    read_all(&world, 0);
+    world_close_log(&world);
+    copy_folder(backup, world.folder);
+    world_open_log(&world);
+    story_open(&world.story, world.log);
+    runner_init(&runner, &world, &view_orders);
+    runner_start(&runner);
+    await_halted(&runner, 1);
+    runner_stop(&runner);
+    assert_int_equal(runner.why, ERR_LOST_RECORDS);
+    assert_int_equal(runner.halted, 1);
+    nftw(backup, world_remove, 8, FTW_DEPTH | FTW_PHYS);
+    world_close(&world);
+}
+
 #endif

@@ -267,6 +267,7 @@ static void test_zombie_is_refused(void **state) {
         cmocka_unit_test(test_zombie_is_refused), cmocka_unit_test(test_duplicates_are_dropped),                       \
         cmocka_unit_test(test_gap_halts), cmocka_unit_test(test_missing_beginning_halts),                              \
         cmocka_unit_test(test_unknown_schema_halts), cmocka_unit_test(test_poison_parks_its_subject),                  \
-        cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts)
+        cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts),                \
+        cmocka_unit_test(test_lost_tail_halts)
 
 #endif
