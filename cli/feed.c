@@ -180,6 +180,8 @@ static bool run_phase(struct feed *feed, bool stocking, size_t todo) {
     feed->started_us = clock_monotonic_us();
     while (count < feed->options.concurrency && pthread_create(&threads[count], NULL, worker_main, feed) == 0)
         count++;
+    if (!count)
+        fail(feed, &(struct err){.kind = ERR_INTERNAL, .detail = "no thread can be started"});
     while (atomic_load(&feed->done) < todo && !atomic_load(&stop_asked)) {
         clock_sleep_ms(20);
         show_progress(feed, false);
@@ -252,6 +254,7 @@ static bool prepare(struct feed *feed, struct err *err) {
     feed->shop = (struct feed_shop){.operator_token = config_get("ORDERLOG_OPERATOR_TOKEN", NULL),
                                     .currency = config_get("ORDERLOG_CURRENCY", "USD"),
                                     .fulfil = feed->options.fulfil,
+                                    .stocked = feed->options.stock_percent >= 0,
                                     .state = &feed->state};
     if (!feed->shop.operator_token && (feed->options.fulfil || feed->options.stock_percent >= 0))
         return err_set(err, ERR_CONFIG, "ORDERLOG_OPERATOR_TOKEN is needed for --stock-percent and --fulfil");

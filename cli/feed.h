@@ -124,6 +124,7 @@ struct feed_shop {
     const char *operator_token;
     const char *currency;
     bool fulfil;
+    bool stocked; /* by this feed: every product is for sale */
     struct feed_state *state;
 };
 

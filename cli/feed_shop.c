@@ -124,13 +124,18 @@ static bool add_lines(struct visit *visit, struct err *err) {
     return true;
 }
 
-static int64_t quantity_shown(json_t *cart) {
+/* Whether the cart is shown as it is: all that was put into it, and, of products that this feed put up for sale, with
+ * their prices. A line whose product the read model has not seen yet costs nothing. */
+static bool cart_is_shown(const struct visit *visit, json_t *cart) {
     size_t i;
     json_t *line;
     int64_t quantity = 0;
-    json_array_foreach(json_object_get(cart, "lines"), i, line) quantity +=
-        json_integer_value(json_object_get(line, "quantity"));
-    return quantity;
+    bool priced = true;
+    json_array_foreach(json_object_get(cart, "lines"), i, line) {
+        quantity += json_integer_value(json_object_get(line, "quantity"));
+        priced &= json_integer_value(json_object_get(json_object_get(line, "unit_price"), "minor")) > 0;
+    }
+    return quantity == visit->accepted_quantity && (priced || !visit->shop->stocked);
 }
 
 /* Waits a little longer each time. False: stopped, or it takes too long. */
@@ -154,7 +159,7 @@ static bool read_total(struct visit *visit, int64_t *ret_minor, struct err *err)
     for (;;) {
         if (!shopper_call(visit, "GET", path.ptr, "", NULL, err))
             return false;
-        if (visit->http->status == 200 && quantity_shown(visit->http->json) == visit->accepted_quantity)
+        if (visit->http->status == 200 && cart_is_shown(visit, visit->http->json))
             break;
         if (visit->http->status != 200 && visit->http->status != 404)
             return unexpected(visit->http, path.ptr, err);
@@ -215,6 +220,12 @@ static const char *outcome_of(const char *status, const char *reason, bool fulfi
     return NULL;
 }
 
+/* From "confirmed" until it is delivered. A feed that was killed may find any of them; what it has sent before, under
+ * the same keys, is done once. */
+static bool is_for_warehouse(const char *status) {
+    return !strcmp(status, "confirmed") || !strcmp(status, "processing") || !strcmp(status, "shipped");
+}
+
 static bool await_fate(struct visit *visit, char *text, size_t size, struct err *err) {
     int64_t give_up_us = clock_monotonic_us() + SETTLE_S * INT64_C(1000000), pause_ms = POLL_FIRST_MS;
     bool sent = false;
@@ -232,7 +243,7 @@ static bool await_fate(struct visit *visit, char *text, size_t size, struct err 
                                   : NULL;
         if (visit->fate.outcome)
             return true;
-        if (!sent && visit->shop->fulfil && visit->http->status == 200 && !strcmp(status, "confirmed")) {
+        if (!sent && visit->shop->fulfil && visit->http->status == 200 && is_for_warehouse(status)) {
             if (!fulfil(visit, err))
                 return false;
             sent = true;
