@@ -45,6 +45,8 @@ const char verify_help[] =
     "       \"skipped\":[{\"name\",\"why\"}],\"unchecked\":[{\"name\",\"why\"}]}\n"
     "`count` is what was looked at; `first` says where the first violation is, and what is wrong.\n"
     "\n"
+    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_CURRENCY (USD).\n"
+    "\n"
     "Exit codes: 0 all that was checked holds; 1 something does not; 2 wrong usage, or it could not be checked.\n"
     "\n"
     "Examples:\n"
