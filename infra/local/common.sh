@@ -13,7 +13,14 @@ die() {
     exit 1
 }
 
-# A URL's path or query value. Byte by byte, so that any path can be named.
+# Seconds since the machine started: unlike the time of day they do not jump when a clock is set.
+uptime_s() {
+    local seconds
+    read -r seconds _ </proc/uptime
+    echo "${seconds%.*}"
+}
+
+# For a value in a URL's query. Byte by byte, so that any path can be named.
 urlencode() {
     local LC_ALL=C text=$1 out='' c i hex
     for ((i = 0; i < ${#text}; i++)); do

@@ -25,7 +25,7 @@ stack_at() {
 }
 
 # PostgreSQL refuses to run as root, so root runs it as the package's user. Where that user cannot reach DIR, its data are
-# elsewhere while it runs. A socket's path may have 107 bytes.
+# elsewhere while it runs. A socket's path may have 107 bytes, and a Redis URL's no question mark.
 choose_places() {
     as_user=()
     [ "$(id -u)" != 0 ] || as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --)
@@ -34,7 +34,7 @@ choose_places() {
         pg_data=$pg_outside/data pg_socket=$pg_outside/socket
     fi
     [ "$(byte_length "$pg_socket/.s.PGSQL.5432")" -le 107 ] || pg_socket=$sockets_outside/postgres
-    [ "$(byte_length "$redis_socket")" -le 107 ] || redis_socket=$sockets_outside/redis.sock
+    [ "$(byte_length "$redis_socket")" -le 107 ] && [[ $redis_socket != *\?* ]] || redis_socket=$sockets_outside/redis.sock
 }
 
 as_postgres() {
@@ -78,9 +78,9 @@ write_env() {
     {
         export_line ORDERLOG_API "http://127.0.0.1:$port"
         export_line ORDERLOG_LISTEN "127.0.0.1:$port"
-        export_line ORDERLOG_LOG "sqlite://$(urlencode "$data")/log.db"
+        export_line ORDERLOG_LOG "sqlite://$data/log.db"
         export_line DATABASE_URL "postgresql:///orderlog?host=$(urlencode "$pg_socket")&user=orderlog"
-        export_line REDIS_URL "unix://$(urlencode "$redis_socket")"
+        export_line REDIS_URL "unix://$redis_socket"
         export_line ORDERLOG_OPERATOR_TOKEN "$(<"$secrets/operator")"
         export_line ORDERLOG_OPERATOR_TOKENS_FILE "$secrets/operators"
         export_line ORDERLOG_SESSION_SECRET_FILE "$secrets/session"
@@ -144,10 +144,10 @@ service_stop() {
 
 # service_await NAME SECONDS COMMAND...: until COMMAND succeeds.
 service_await() {
-    local name=$1 deadline=$((SECONDS + $2))
+    local name=$1 deadline=$(($(uptime_s) + $2))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        if [ "$SECONDS" -ge "$deadline" ]; then
+        if [ "$(uptime_s)" -ge "$deadline" ]; then
             say "--- the end of $logs/$name.log"
             tail -n 20 "$logs/$name.log" >&2
             die "$name is not ready after all this time; its log's end is above"
@@ -189,7 +189,7 @@ pg_bring_home() {
 postgres_start() {
     local setting settings=() socket=\"$pg_socket\"
     for setting in listen_addresses= unix_socket_directories="$socket" wal_level=minimal max_wal_senders=0 \
-        shared_buffers=64MB autovacuum=on "$@"; do
+        shared_buffers=64MB autovacuum=on max_logical_replication_workers=0 "$@"; do
         settings+=(-c "$setting")
     done
     if [ "$pg_data" = "$pg_home" ]; then pg_bring_home; else pg_bring_out; fi
@@ -235,9 +235,13 @@ provider_start() {
     service_await provider 30 port_taken "${address##*:}"
 }
 
+up_await() {
+    service_await up 60 curl -fsS -m 5 -o /dev/null "$ORDERLOG_API/readyz"
+}
+
 up_start() {
     service_start up "$ORDERLOG_BIN" up
-    service_await up 60 curl -fsS -o /dev/null "$ORDERLOG_API/readyz"
+    up_await
 }
 
 # --- all of it ------------------------------------------------------------------------------------------------------
