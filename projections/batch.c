@@ -248,6 +248,13 @@ static void shards_prepare(struct batch *batch) {
     }
 }
 
+static bool shard_is_whole(const struct projector *projector, const struct shard *shard) {
+    for (size_t i = 0; i < projector->topic_count; i++)
+        if (shard->positions.state.topics.items[i].next_offset < shard->whole_at[i])
+            return false;
+    return true;
+}
+
 static void shards_finish(struct batch *batch) {
     struct projector *projector = batch->projector;
     for (size_t i = 0; i < batch->row_count; i++) {
@@ -263,6 +270,7 @@ static void shards_finish(struct batch *batch) {
         positions_write(&shard->positions, &shard->next);
         shard->save.positions = buf_str(&shard->next);
         shard->save.expected = shard->expected.len ? buf_str(&shard->expected) : STR_NULL;
+        shard->save.whole = shard_is_whole(projector, shard);
     }
 }
 

@@ -103,6 +103,15 @@ static bool shard_seek(struct projector *projector, struct shard *shard, struct 
     return true;
 }
 
+static bool shard_look_ahead(struct projector *projector, struct shard *shard, struct err *err) {
+    for (size_t i = 0; i < projector->topic_count; i++) {
+        int64_t low;
+        if (!log_watermarks(projector->log, projector->topics[i].name, shard->index, &low, &shard->whole_at[i], err))
+            return false;
+    }
+    return true;
+}
+
 /* False: the store or the log is away. A shard that cannot go on is halted, which is true. */
 static bool shard_read(struct projector *projector, struct shard *shard, struct err *err) {
     struct shard_held held = {0};
@@ -120,7 +129,7 @@ static bool shard_read(struct projector *projector, struct shard *shard, struct 
     map_free(&shard->parked, NULL);
     for (size_t i = 0; i < held.parked_count; i++)
         *map_put(&shard->parked, held.parked[i]) = shard;
-    if (!shard_seek(projector, shard, err))
+    if (!shard_look_ahead(projector, shard, err) || !shard_seek(projector, shard, err))
         return false;
     shard->state = SHARD_RUNNING;
     logging_write(LOG_INFO, "projector.shard.ready", "service=%s shard=%d from=%s parked=%zu", projector->service,

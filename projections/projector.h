@@ -24,9 +24,10 @@ struct shard {
     enum shard_state state;
     size_t assigned; /* of its topics: it is ours when all are */
     struct positions positions;
-    struct buf expected; /* the positions as the store holds them; empty: it holds none */
-    struct buf next;     /* as they are to be saved */
-    struct map parked;   /* subjects */
+    struct buf expected;               /* the positions as the store holds them; empty: it holds none */
+    struct buf next;                   /* as they are to be saved */
+    struct map parked;                 /* subjects */
+    int64_t whole_at[VIEW_TOPICS_MAX]; /* the ends of its topics when its positions were read: past them it is whole */
     struct metric *halted_gauge;
     /* of the batch */
     bool touched;

@@ -21,5 +21,9 @@ static inline struct str redis_key_parked(struct arena *arena, const struct view
 static inline struct str redis_key_parked_subjects(struct arena *arena, const struct view *view, int32_t shard) {
     return arena_printf(arena, "{p%d}:parked-subjects:view-%s", shard, view->name);
 }
+/* {p7}:whole:view-orders: there once the shard has been filled up; without it, rows may be missing or old */
+static inline struct str redis_key_whole(struct arena *arena, const struct view *view, int32_t shard) {
+    return arena_printf(arena, "{p%d}:whole:view-%s", shard, view->name);
+}
 
 #endif

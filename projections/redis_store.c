@@ -15,26 +15,28 @@ struct projector_store {
     struct redis_script save;
 };
 
-/* KEYS: positions, parked, parked subjects, rows…   ARGV: the positions expected ('' for none), the new ones, the rows'
- * values…, then for each parked record its bytes and its subject. Answers 0 when others are held: nothing was done.
- * MSET in parts, because a Lua stack is finite. Positions come last: were a script ever cut short, rows that are ahead
- * come to the same again, positions that are ahead would lose something. */
+/* KEYS: positions, parked, parked subjects, whole, rows…   ARGV: the positions expected ('' for none), the new ones,
+ * '1' if the shard is whole with them, the rows' values…, then for each parked record its bytes and its subject.
+ * Answers 0 when others are held: nothing was done. MSET in parts, because a Lua stack is finite. Positions come last:
+ * were a script ever cut short, rows that are ahead come to the same again, positions that are ahead would lose
+ * something. */
 static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
-                                  "local rows = #KEYS - 3\n"
-                                  "if ARGV[1] == '' then redis.call('DEL', KEYS[2], KEYS[3]) end\n"
+                                  "local rows = #KEYS - 4\n"
+                                  "if ARGV[1] == '' then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end\n"
                                   "for first = 1, rows, 1000 do\n"
                                   "  local pairs = {}\n"
                                   "  for i = first, math.min(first + 999, rows) do\n"
-                                  "    pairs[#pairs + 1] = KEYS[3 + i]\n"
-                                  "    pairs[#pairs + 1] = ARGV[2 + i]\n"
+                                  "    pairs[#pairs + 1] = KEYS[4 + i]\n"
+                                  "    pairs[#pairs + 1] = ARGV[3 + i]\n"
                                   "  end\n"
                                   "  redis.call('MSET', unpack(pairs))\n"
                                   "end\n"
-                                  "for i = rows + 3, #ARGV, 2 do\n"
+                                  "for i = rows + 4, #ARGV, 2 do\n"
                                   "  redis.call('RPUSH', KEYS[2], ARGV[i])\n"
                                   "  redis.call('SADD', KEYS[3], ARGV[i + 1])\n"
                                   "end\n"
                                   "redis.call('SET', KEYS[1], ARGV[2])\n"
+                                  "if ARGV[3] == '1' then redis.call('SET', KEYS[4], '1') end\n"
                                   "return 1\n";
 
 static const char *const *more_topics(const struct view *view) {
@@ -149,16 +151,18 @@ static struct str encode(const struct schema_subject *subject, const void *value
 static struct redis_command save_command(const struct projector_store *store, const struct shard_save *save,
                                          struct arena *arena) {
     const struct schema_subject *parked = schema_subject_find(STR("state/parked"));
-    struct str *args = arena_array(arena, struct str, 6 + 2 * save->row_count + 2 * save->parked_count);
+    struct str *args = arena_array(arena, struct str, 8 + 2 * save->row_count + 2 * save->parked_count);
     size_t count = 0;
-    args[count++] = arena_printf(arena, "%zu", 3 + save->row_count);
+    args[count++] = arena_printf(arena, "%zu", 4 + save->row_count);
     args[count++] = redis_key_positions(arena, store->view, save->shard);
     args[count++] = redis_key_parked(arena, store->view, save->shard);
     args[count++] = redis_key_parked_subjects(arena, store->view, save->shard);
+    args[count++] = redis_key_whole(arena, store->view, save->shard);
     for (size_t i = 0; i < save->row_count; i++)
         args[count++] = redis_key_row(arena, store->view, save->shard, save->rows[i]->key);
     args[count++] = save->expected.ptr ? save->expected : STR("");
     args[count++] = save->positions;
+    args[count++] = save->whole ? STR("1") : STR("");
     for (size_t i = 0; i < save->row_count; i++)
         args[count++] = encode(store->subject, save->rows[i]->value, arena);
     for (size_t i = 0; i < save->parked_count; i++) {

@@ -37,6 +37,7 @@ struct shard_save {
     size_t fact_count; /* in the order of the records */
     struct state_parked *parked;
     size_t parked_count;
+    bool whole;    /* with this, the shard shows all that the log held when it was read: it may be served */
     bool conflict; /* out: the store holds other positions than expected; nothing of this shard was saved */
 };
 

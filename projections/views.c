@@ -89,30 +89,59 @@ static bool row_decode(const struct view *view, struct str bytes, struct arena *
 }
 
 static bool redis_rows(struct views *views, const struct view *view, const struct str *keys, size_t count,
-                       struct arena *arena, void **ret, struct err *err) {
+                       struct arena *arena, void **ret, bool *ret_whole, struct err *err) {
     if (!redis_may_be_asked(views, err))
         return false;
-    struct redis_command *commands = arena_array(arena, struct redis_command, count);
-    const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
-    struct str(*args)[2] = arena_alloc(arena, arena_array_size(sizeof(*args), count));
+    struct redis_command *commands = arena_array(arena, struct redis_command, 2 * count);
+    const struct redisReply **replies = arena_array(arena, const struct redisReply *, 2 * count);
+    struct str(*args)[2] = arena_alloc(arena, arena_array_size(sizeof(*args), 2 * count));
     for (size_t i = 0; i < count; i++) {
+        int32_t shard = log_partition_of(keys[i], views->partitions);
+        args[2 * i][1] = redis_key_row(arena, view, shard, keys[i]);
+        args[2 * i + 1][1] = redis_key_whole(arena, view, shard);
+    }
+    for (size_t i = 0; i < 2 * count; i++) {
         args[i][0] = STR("GET");
-        args[i][1] = redis_key_row(arena, view, log_partition_of(keys[i], views->partitions), keys[i]);
         commands[i] = (struct redis_command){args[i], 2};
     }
-    if (!redis_pipeline(views->redis, commands, count, replies, err))
+    if (!redis_pipeline(views->redis, commands, 2 * count, replies, err))
         return false;
-    for (size_t i = 0; i < count; i++)
-        if (!row_decode(view, redis_text(replies[i]), arena, &ret[i], err))
+    *ret_whole = true;
+    for (size_t i = 0; i < count; i++) {
+        *ret_whole = *ret_whole && redis_text(replies[2 * i + 1]).ptr;
+        if (!row_decode(view, redis_text(replies[2 * i]), arena, &ret[i], err))
             return false;
+    }
     return true;
+}
+
+/* Redis is being filled: its rows may be missing, or old. PostgreSQL's are not, unless it is away, too: then what there
+ * is must do. */
+static bool rows_read_complete(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                               struct arena *arena, void **ret, struct err *err) {
+    void **rows = arena_array(arena, void *, count);
+    struct err away = {0};
+    if (!views->pg)
+        return true;
+    if (views_pg_rows(views->pg, view, keys, count, arena, rows, &away)) {
+        memcpy(ret, rows, count * sizeof(*rows));
+        return true;
+    }
+    if (away.kind == ERR_STORE_UNAVAILABLE)
+        return true;
+    if (err)
+        *err = away;
+    return false;
 }
 
 static bool rows_read(struct views *views, const struct view *view, const struct str *keys, size_t count,
                       struct arena *arena, void **ret, struct err *err) {
     struct err away = {0};
-    if (!count || redis_rows(views, view, keys, count, arena, ret, &away))
+    bool whole = true;
+    if (!count)
         return true;
+    if (redis_rows(views, view, keys, count, arena, ret, &whole, &away))
+        return whole || rows_read_complete(views, view, keys, count, arena, ret, err);
     if (redis_failed(views, &away))
         return views_pg_rows(views->pg, view, keys, count, arena, ret, err);
     if (err)

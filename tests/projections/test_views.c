@@ -1,6 +1,7 @@
 /* What the API reads: from Redis, from PostgreSQL in its stead, and lists. */
 #include "core/store/pg.h"
 #include "core/store/redis.h"
+#include "projections/redis_keys.h"
 #include "projections/views.h"
 #include "tests/projections/projector_test.h"
 #include "tests/support/database.h"
@@ -115,6 +116,41 @@ static void test_without_redis(void **state) {
     check_rows(others);
     OK(views_ping(others, &err));
     views_close(others);
+}
+
+static void redis_run(struct str verb, struct str key) {
+    const struct str args[] = {verb, key};
+    struct redis *redis;
+    struct err err = {0};
+    if (!redis_open(redis_url, NULL, &redis, &err) || !redis_call(redis, args, 2, NULL, &err))
+        fail_msg("%s", err.detail);
+    redis_close(redis);
+}
+
+/* Redis lost its data and is being filled again: what is missing or old there is not what is answered. */
+static void test_while_redis_is_filled(void **state) {
+    (void)state;
+    int32_t shard = log_partition_of(id("order", 4), STORY_PARTITIONS);
+    struct str row = redis_key_row(&arena, &view_orders, shard, id("order", 4));
+    struct str whole = redis_key_whole(&arena, &view_orders, shard);
+    struct view_order_row *order;
+    redis_run(STR("DEL"), row);
+    OK(views_order(views, id("order", 4), &arena, &order, &err));
+    assert_null(order); /* a whole shard is taken at its word */
+    redis_run(STR("DEL"), whole);
+    check_rows(views);
+    struct views *alone;
+    OK(views_open(redis_url, NULL, STORY_PARTITIONS, &alone, &err));
+    OK(views_order(alone, id("order", 4), &arena, &order, &err));
+    assert_null(order); /* there is nobody else to ask */
+    views_close(alone);
+    redis_flush();
+    check_rows(views);
+    for (size_t i = 0; i < VIEW_COUNT; i++)
+        fill_redis(views_all[i]);
+    OK(views_open(redis_url, NULL, STORY_PARTITIONS, &alone, &err));
+    check_rows(alone);
+    views_close(alone);
 }
 
 static void test_without_anything(void **state) {
@@ -247,6 +283,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_without_redis),
+        cmocka_unit_test(test_while_redis_is_filled),
         cmocka_unit_test(test_product_pages),
         cmocka_unit_test(test_order_pages),
         cmocka_unit_test(test_page_ends),
