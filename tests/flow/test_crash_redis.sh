@@ -5,3 +5,5 @@ set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 
 crash_under_feed redis
+# A cart read while Redis is being filled must not show another total than checkout sees.
+[ "$(reported rejected:price-changed)" = 0 ] || fail "carts were shown with a wrong total"
