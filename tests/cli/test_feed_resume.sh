@@ -20,7 +20,7 @@ await_status() {
 
 flow_start
 "$ORDERLOG_BIN" feed --baskets "$root/tests/data/baskets.csv" --products "$root/tests/data/products.csv" \
-    --stock-percent 95 --limit 12 --concurrency 1 --state "$dir/feed" --report "$dir/feed.json" 2>"$logs/feed.log"
+    --stock-percent 95 --limit 12 --concurrency 16 --state "$dir/feed" --report "$dir/feed.json" 2>"$logs/feed.log"
 [ "$(reported confirmed)" -ge 3 ] || fail "too few orders to test with"
 mapfile -t orders < <(python3 - "$dir/feed/fates.jsonl" <<'PY'
 import json, sys
