@@ -145,8 +145,8 @@ static void take_off(struct flight *flight, const struct command *command) {
     pthread_mutex_lock(&flights->lock);
     list_push(&flights->air, flight);
     pthread_mutex_unlock(&flights->lock);
-    struct err err = {0};
-    if (command_append(api->producer, api->config.locations, command, delivered, flight, &err))
+    struct err err;
+    if (command_append(api->producer, api->config.locations, command, delivered, flight, err_none(&err)))
         return;
     pthread_mutex_lock(&flights->lock);
     if (err.kind != ERR_OVERLOADED)
@@ -159,8 +159,8 @@ static void take_off(struct flight *flight, const struct command *command) {
 
 static void start(struct request *request, const struct command *command, request_step *then) {
     struct flights *flights = request->api->flights;
-    struct err err = {0};
-    if (!reserve(flights, &err)) {
+    struct err err;
+    if (!reserve(flights, err_none(&err))) {
         answer_err(request, &err);
         return;
     }
@@ -198,9 +198,9 @@ void flight_landed(struct request *request) {
     struct flight *flight = request->flight;
     struct flights *flights = flight->flights;
     bool persisted = flight->outcome == LOG_PERSISTED;
-    struct err err = {0};
+    struct err err;
     if (!persisted)
-        err_set(&err, flight->kind, "%s", flight->detail);
+        err_set(err_none(&err), flight->kind, "%s", flight->detail);
     metrics_observe(flights->ack_metric, (double)(clock_monotonic_us() - flight->started_us) / 1e6);
     request->flight = NULL;
     pthread_mutex_lock(&flights->lock);

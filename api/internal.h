@@ -52,6 +52,14 @@ struct principal {
     struct str id; /* the shopper's id, or the operator's name */
 };
 
+/* An error is large; clearing all of it several times a request would show. */
+static inline struct err *err_none(struct err *err) {
+    err->kind = ERR_NONE;
+    err->detail[0] = '\0';
+    err->field_count = 0;
+    return err;
+}
+
 typedef void request_step(struct request *request);
 
 enum request_phase { PHASE_HEADERS, PHASE_BODY, PHASE_HANDLED };
@@ -94,17 +102,13 @@ struct request {
     struct buf body;
     uint64_t body_bytes; /* that came, kept or not */
     json_t *json;
-    /* What speaks against it so far. It is answered once the body has come, but for a request whose end cannot be
-     * told, or is too far: that is answered at once, and the connection closed. */
-    struct err err;
-    bool answer_early;
+    bool answer_early; /* see err */
 
     /* a write */
     struct id command_id; /* empty until it is known */
     char body_hash[33];
     const char *resource_name; /* "order_id": told also when the outcome is not known; NULL: none */
     struct id resource;
-    struct id again;    /* checkouts: see checkouts.c */
     request_step *next; /* after the log's answer */
     struct flight *flight;
     void *context; /* the handler's, in the arena */
@@ -117,6 +121,11 @@ struct request {
     size_t reply_static_len;
     struct header_pair extra[EXTRA_HEADERS_MAX];
     size_t extra_count;
+
+    /* The last member: a new request is cleared up to here. What speaks against it so far. It is answered once the body
+     * has come, but for a request whose end cannot be told, or is too far: that is answered at once, and the connection
+     * closed. */
+    struct err err;
 };
 
 #endif

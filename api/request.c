@@ -12,7 +12,9 @@
 enum { QUERY_DECODED_MAX = 8, LIMIT_MAX = 100, LIMIT_DEFAULT = 20 };
 
 struct request *request_new(struct api *api, struct MHD_Connection *connection, const char *uri) {
-    struct request *request = mem_zalloc(sizeof *request);
+    struct request *request = mem_alloc(sizeof *request);
+    memset(request, 0, offsetof(struct request, err));
+    err_none(&request->err);
     request->api = api;
     request->connection = connection;
     request->began_us = clock_monotonic_us();
@@ -175,10 +177,8 @@ static bool body_check(struct request *request) {
 }
 
 static void headers_use(struct request *request) {
-    struct err err = {0};
-    if (!headers_read(request, &err)) {
+    if (!headers_read(request, &request->err)) {
         /* Where this request ends may be seen otherwise by another server on the way: nothing behind it is read. */
-        request->err = err;
         request->answer_early = true;
     } else if (request->content_length > BODY_MAX) {
         err_set(&request->err, ERR_TOO_LARGE, "The body may have %d bytes.", BODY_MAX);

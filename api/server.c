@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    HEADERS_MAX = 32 * 1024, /* of a request, and what the server needs of its own per connection */
+    HEADERS_MAX = 16 * 1024, /* of a request, and what the server needs of its own per connection */
     ANSWER_TIMEOUT_MS = 30 * 1000,
     QUIET_TIMEOUT_MS = 5 * 1000,
 };

@@ -1,8 +1,7 @@
 #include "api/writes.h"
 
 struct fields write_fields(struct request *request) {
-    request->err = (struct err){0};
-    return (struct fields){.object = request->json, .err = &request->err};
+    return (struct fields){.object = request->json, .err = err_none(&request->err)};
 }
 
 bool write_fields_end(struct request *request, struct fields *fields) {
@@ -23,10 +22,13 @@ bool write_owns(struct request *request) {
 }
 
 bool write_sku(struct request *request, struct str sku) {
-    bool valid = sku_is_valid(sku);
-    if (!valid)
-        answer_not_found(request);
-    return valid;
+    struct err err;
+    if (sku_is_valid(sku))
+        return true;
+    err_set(err_none(&err), ERR_INVALID_BODY,
+            "The SKU in the path must be 1 to 64 printable characters without a slash.");
+    answer_err(request, &err);
+    return false;
 }
 
 void write_command(struct request *request, const struct message *message, request_step *then) {

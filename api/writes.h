@@ -13,7 +13,7 @@ struct fields write_fields(struct request *request);
 CHECK_RESULT bool write_fields_end(struct request *request, struct fields *fields);
 /* Whether params[0] is an id of the shopper's who asks; any id for an operator. Else 404 is answered. */
 CHECK_RESULT bool write_owns(struct request *request);
-/* The SKU in a path, else 404 is answered. */
+/* Whether a SKU in the path is one; else 400 is answered. */
 CHECK_RESULT bool write_sku(struct request *request, struct str sku);
 /* Appends the message as the request's command. */
 void write_command(struct request *request, const struct message *message, request_step *then);
