@@ -26,16 +26,35 @@ static bool fail_connection(PGconn *conn, struct err *err) {
     return err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: %s", PQerrorMessage(conn));
 }
 
+/* By the SQLSTATE's class. Only what is certainly the data's fault may be held against the data: all else, such as a
+ * statement that took too long (57014), a full disk (53100) or a deadlock (40P01), may go well the next time. */
+static enum err_kind kind_of(const char *state) {
+    static const struct {
+        char class[3];
+        enum err_kind kind;
+    } kinds[] = {
+        {"22", ERR_INTERNAL}, /* data exception */
+        {"23", ERR_INTERNAL}, /* integrity constraint violation */
+        {"54", ERR_INTERNAL}, /* over a limit of PostgreSQL's */
+        {"P0", ERR_INTERNAL}, /* raised by a function or trigger */
+        {"42", ERR_CONFIG},   /* no such table or column, no right to it, wrong syntax */
+        {"28", ERR_CONFIG},   /* no right to log in */
+        {"3D", ERR_CONFIG},   /* no such database */
+        {"3F", ERR_CONFIG},   /* no such schema */
+        {"0A", ERR_CONFIG},   /* not supported by this server */
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (!strncmp(state, kinds[i].class, 2))
+            return kinds[i].kind;
+    return ERR_STORE_UNAVAILABLE;
+}
+
 static bool fail_result(struct pg *pg, PGresult *result, struct err *err) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    /* 08 connection, 57P0x shutting down, 53 out of resources (disk, connections), 25P03/25006 fenced or read-only,
-     * 40001/40P01 serialization and deadlock: an infrastructure fault, to be tried again */
-    bool away = PQstatus(pg->conn) != CONNECTION_OK || !state || !strncmp(state, "08", 2) ||
-                !strncmp(state, "57P", 3) || !strncmp(state, "53", 2) || !strncmp(state, "58", 2) ||
-                !strcmp(state, "25P03") || !strcmp(state, "25006") || !strncmp(state, "40", 2);
-    err_set(err, away ? ERR_STORE_UNAVAILABLE : ERR_INTERNAL, "PostgreSQL: %s (SQLSTATE %s)",
-            message ? message : PQerrorMessage(pg->conn), state ? state : "none");
+    enum err_kind kind = PQstatus(pg->conn) == CONNECTION_OK && state ? kind_of(state) : ERR_STORE_UNAVAILABLE;
+    err_set(err, kind, "PostgreSQL: %s (SQLSTATE %s)", message ? message : PQerrorMessage(pg->conn),
+            state ? state : "none");
     PQclear(result);
     return false;
 }
@@ -54,8 +73,10 @@ static void ignore_notice(void *user, const PGresult *result) {
 }
 
 bool pg_open(const char *url, const char *settings, struct pg **ret, struct err *err) {
-    const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", NULL};
-    const char *values[] = {url, "5", "orderlog", NULL};
+    /* What comes before dbname may be overruled by the URL. A server that vanished must not hold us for hours. */
+    const char *keywords[] = {"tcp_user_timeout", "keepalives_idle",           "dbname",
+                              "connect_timeout",  "fallback_application_name", NULL};
+    const char *values[] = {"20000", "10", url, "5", "orderlog", NULL};
     struct pg *pg = mem_zalloc(sizeof(*pg));
     pg->conn = PQconnectdbParams(keywords, values, 1);
     if (!pg->conn) {

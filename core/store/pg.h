@@ -1,8 +1,10 @@
 /* PostgreSQL: a connection with prepared statements, binary parameters and arrays, on libpq.
  *
- * A `struct pg` belongs to one thread at a time. Every call blocks. Errors: ERR_STORE_UNAVAILABLE when the connection
- * is gone (what was being done is unknown: roll back in mind, pg_reset, read again), ERR_INTERNAL with the SQLSTATE
- * otherwise. Set-based statements take their rows as arrays: `… FROM UNNEST($1::text[], $2::bigint[])`. */
+ * A `struct pg` belongs to one thread at a time. Every call blocks. Errors carry the SQLSTATE: ERR_INTERNAL when the
+ * server refuses the data (class 22, 23, 54, P0), ERR_CONFIG when it refuses the statement (42: no such table, no right
+ * to it) or us (28, 3D), else ERR_STORE_UNAVAILABLE, also when the connection is gone (what was being done is unknown:
+ * roll back in mind, pg_reset, read again). Set-based statements take their rows as arrays: `… FROM UNNEST($1::text[],
+ * $2::bigint[])`. */
 #ifndef ORDERLOG_STORE_PG_H
 #define ORDERLOG_STORE_PG_H
 
