@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/logging.h"
 #include "core/base/map.h"
 #include "core/codec/avro.h"
 
@@ -81,10 +82,15 @@ static void revise(struct catalogue *catalogue, const struct catalogue_product_r
 
 static bool take(struct catalogue *catalogue, const struct log_record *record, struct err *err) {
     struct message message;
+    if (!record->value.ptr)
+        return err_set(err, ERR_POISON, "a record without a value");
     if (!message_decode(schema_subject_find(STR(TOPIC_CATALOGUE_EVENTS)), record->value, &catalogue->arena, &message,
                         err))
         return err_wrap(err, "%.*s/%d offset %lld", STR_ARG(record->topic), record->partition,
                         (long long)record->offset);
+    if (message.type == MESSAGE_UNKNOWN)
+        return err_set(err, ERR_UNKNOWN_SCHEMA, "%.*s/%d offset %lld is of a type that this program does not know",
+                       STR_ARG(record->topic), record->partition, (long long)record->offset);
     if (message.type == MESSAGE_CATALOGUE_PRODUCT_REVISED)
         revise(catalogue, &message.catalogue_product_revised, record->offset);
     if (message.type == MESSAGE_CATALOGUE_PRODUCT_WITHDRAWN) {
@@ -95,6 +101,14 @@ static bool take(struct catalogue *catalogue, const struct log_record *record, s
     return true;
 }
 
+/* After a failure: what was polled and not taken is polled again, so that nobody goes on without it. */
+static void go_back(struct catalogue *catalogue) {
+    struct err err = {0};
+    for (int32_t p = 0; p < catalogue->topic.partitions; p++)
+        if (!log_consumer_seek(catalogue->consumer, catalogue->topic.name, p, catalogue->next[p], &err))
+            logging_err(&err, "catalogue.seek_failed", "partition=%d", p);
+}
+
 static bool poll_once(struct catalogue *catalogue, int64_t timeout_ms, size_t *ret_count, struct err *err) {
     struct log_batch batch;
     if (!log_consumer_poll(catalogue->consumer, CATALOGUE_BATCH, timeout_ms, &batch, err))
@@ -103,10 +117,13 @@ static bool poll_once(struct catalogue *catalogue, int64_t timeout_ms, size_t *r
         /* A damaged product cannot be sold, but must not keep the others from it: its old state stays. */
         struct err poison = {0};
         if (!take(catalogue, &batch.records[i], &poison) && poison.kind != ERR_POISON) {
+            go_back(catalogue);
             if (err)
                 *err = poison;
             return false;
         }
+        if (poison.kind)
+            logging_err(&poison, "catalogue.record_skipped", " ");
         catalogue->next[batch.records[i].partition] = batch.records[i].offset + 1;
     }
     arena_reset(&catalogue->arena);
