@@ -18,6 +18,10 @@ struct provider {
     int idle_count;
 };
 
+static void init_curl(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
 bool provider_open(const char *url, struct str secret, struct provider **ret, struct err *err) {
     struct str text = str_from(url);
     bool instant = str_eq(text, STR("instant"));
@@ -26,6 +30,8 @@ bool provider_open(const char *url, struct str secret, struct provider **ret, st
     struct provider *provider = mem_zalloc(sizeof(*provider));
     pthread_mutex_init(&provider->lock, NULL);
     if (!instant) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        pthread_once(&once, init_curl); /* the first handles are made by several threads at once */
         BUF_AUTO header = {0};
         buf_printf(&header, "Authorization: Bearer %.*s", STR_ARG(secret));
         provider->authorization = mem_strdup(buf_str(&header));
@@ -54,7 +60,7 @@ static void add_form(struct buf *form, const char *key, struct str value) {
     buf_printf(form, "%s%s=", form->len ? "&" : "", key);
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
-        if (isalnum(c) || strchr("-_.~", c)) {
+        if (isalnum(c) || (c && strchr("-_.~", c))) {
             buf_add_char(form, (char)c);
         } else {
             buf_add_char(form, '%');
@@ -177,6 +183,8 @@ static bool is_status(json_t *intent, const char *status) {
 }
 
 static enum intent_provider_outcome accepted(const struct intent_call_provider *call, json_t *body) {
+    if (!json_is_string(json_object_get(body, "status")))
+        return INTENT_PROVIDER_OUTCOME_UNKNOWN; /* no object of the provider's, whoever answered */
     switch (call->action) {
     case INTENT_PROVIDER_ACTION_AUTHORIZE:
         if (is_status(body, "requires_capture"))
@@ -206,6 +214,12 @@ static enum intent_provider_outcome refused(const struct intent_call_provider *c
     return INTENT_PROVIDER_OUTCOME_FAILED;
 }
 
+/* Whether the call was not carried out, or nobody knows: redirected, not allowed, too early, too often, failed. */
+static bool is_no_outcome(long status) {
+    return status / 100 == 3 || status / 100 == 5 || status == 401 || status == 403 || status == 408 || status == 409 ||
+           status == 425 || status == 429;
+}
+
 static void read_answer(const struct intent_call_provider *call, long status, struct str text, struct arena *arena,
                         struct intent_provider_answered *ret) {
     json_t *body = json_loadb(text.ptr, text.len, 0, NULL);
@@ -214,10 +228,12 @@ static void read_answer(const struct intent_call_provider *call, long status, st
     ret->code = json_text(error, json_object_get(error, "decline_code") ? "decline_code" : "code", arena);
     if (json_object_get(object, "id"))
         ret->provider_ref = json_text(object, "id", arena);
-    if (!json_is_object(body) || status >= 500 || status == 401 || status == 403 || status == 409 || status == 429)
+    if (!json_is_object(body) || is_no_outcome(status))
         ret->outcome = INTENT_PROVIDER_OUTCOME_UNKNOWN;
     else if (status / 100 == 2)
         ret->outcome = accepted(call, body);
+    else if (!json_is_object(error)) /* a proxy's 4xx: nobody has looked at the payment */
+        ret->outcome = INTENT_PROVIDER_OUTCOME_UNKNOWN;
     else
         ret->outcome = status == 402 ? INTENT_PROVIDER_OUTCOME_DECLINED : refused(call, error);
     json_decref(body);

@@ -19,7 +19,8 @@ void provider_close(struct provider *provider);
 
 /* An effect_call; `user` is the struct provider. What was answered, and what was not, becomes an outcome:
  *   2xx: succeeded · 402: declined · 4xx: failed, or expired when the authorisation is gone
- *   no answer, 409, 429, 5xx, 401, 403: unknown (the last two are ours to mend, and the call is made again) */
+ *   no answer, 3xx, 408, 409, 425, 429, 5xx, 401, 403, or a body that is not the provider's: unknown, and the call is
+ *   made again (some of these are ours to mend) */
 void provider_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
 
 #endif
