@@ -179,13 +179,25 @@ static int add_rows(struct batch *batch, int table, bool new_rows, struct pg_par
     return count;
 }
 
+/* An update that misses a row would lose it: somebody has deleted it since it was loaded. */
+static bool update_rows(struct batch *batch, int table, struct err *err) {
+    PG_PARAMS_AUTO updates = {0};
+    PG_RESULT_AUTO *rows = NULL;
+    int count = add_rows(batch, table, false, &updates);
+    if (!count)
+        return true;
+    if (!pg_exec(batch->loop->pg, batch->loop->sql.update[table], &updates, &rows, err))
+        return false;
+    return pg_affected(rows) == count ||
+           err_set(err, ERR_FENCED, "decider.%s: %lld of %d rows are gone",
+                   batch->loop->config.decider->tables[table].name, count - (long long)pg_affected(rows), count);
+}
+
 static bool save_table(struct batch *batch, int table, struct err *err) {
     PG_PARAMS_AUTO inserts = {0};
-    PG_PARAMS_AUTO updates = {0};
     return (!add_rows(batch, table, true, &inserts) ||
             pg_exec(batch->loop->pg, batch->loop->sql.insert[table], &inserts, NULL, err)) &&
-           (!add_rows(batch, table, false, &updates) ||
-            pg_exec(batch->loop->pg, batch->loop->sql.update[table], &updates, NULL, err));
+           update_rows(batch, table, err);
 }
 
 static bool save_outboxes(struct batch *batch, struct err *err) {
@@ -341,7 +353,9 @@ bool batch_save(struct batch *batch, struct err *err) {
     if (!pg_commit(loop->pg, err))
         return false;
     for (int32_t s = 0; s < loop->shard_count; s++)
-        if (batch->touched[s])
+        if (batch->touched[s]) {
             loop->shards[s].version++;
+            loop->shards[s].retry_delay_us = 0;
+        }
     return true;
 }

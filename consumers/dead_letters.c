@@ -2,6 +2,7 @@
 
 #include "core/base/logging.h"
 #include "core/codec/avro.h"
+#include "core/log/append.h"
 #include "core/log/record_codec.h"
 #include "producers/topics.h"
 
@@ -10,7 +11,28 @@
 #define HEADER_PARKED_OFFSET "parked_offset"
 #define HEADER_PARKED_REASON "parked_reason"
 
+enum {
+    SUBJECT_MAX = 256, /* what parks a subject must fit into an index of PostgreSQL's */
+    REASON_MAX = 500,
+    LETTER_HEADERS = 8 << 10, /* more than all headers of a dead letter take */
+};
+
 /* ---- reading a record ---- */
+
+static bool is_storable(struct str s, size_t max) {
+    return s.len <= max && str_is_utf8(s) && !(s.len && memchr(s.ptr, 0, s.len));
+}
+
+/* As much of it as PostgreSQL takes, and the same each time. */
+static struct str storable(struct batch *batch, struct str s, size_t max) {
+    if (is_storable(s, max))
+        return s;
+    char *copy = arena_alloc(&batch->arena, s.len < max ? s.len : max);
+    struct str ret = {copy, s.len < max ? s.len : max};
+    for (size_t i = 0; i < ret.len; i++)
+        copy[i] = s.ptr[i] < ' ' || s.ptr[i] > '~' ? '?' : s.ptr[i];
+    return ret;
+}
 
 static bool read_message(struct batch *batch, struct item *item, struct err *err) {
     const struct schema_subject *subject = schema_subject_find(item->record->topic);
@@ -54,8 +76,12 @@ bool item_read(struct batch *batch, struct item *item, struct err *err) {
         read_body_hash(batch, item);
     }
     /* Without a subject, the key is the nearest thing to what the record is about. */
-    if (!item->envelope.subject.ptr)
-        item->envelope.subject = item->envelope.key.ptr ? item->envelope.key : STR("");
+    struct str subject = item->envelope.subject;
+    if (!subject.ptr)
+        subject = item->envelope.key.ptr ? item->envelope.key : STR("");
+    item->envelope.subject = storable(batch, subject, SUBJECT_MAX);
+    if (!str_eq(item->envelope.subject, subject) && !item->poison.kind)
+        err_set(&item->poison, ERR_POISON, "a subject that is no text of up to %d bytes", (int)SUBJECT_MAX);
     return true;
 }
 
@@ -64,7 +90,8 @@ bool item_read(struct batch *batch, struct item *item, struct err *err) {
 static struct parked_op *add_op(struct batch *batch, const struct item *item, const char *reason) {
     struct parked_op *op = arena_new(&batch->arena, struct parked_op);
     op->item = item;
-    op->reason = reason ? arena_dup(&batch->arena, str_from(reason)) : STR_NULL;
+    if (reason)
+        op->reason = storable(batch, arena_dup(&batch->arena, str_from(reason)), REASON_MAX);
     *batch->parked_end = op;
     batch->parked_end = &op->next;
     return op;
@@ -84,8 +111,19 @@ static void block(struct batch *batch, struct str subject) {
     batch->blocked = node;
 }
 
+/* A record as large as the log takes is larger than that with the headers of a dead letter: its coordinates say where
+ * it is, and decider.parked has it. */
+static struct str fitting(struct str s, size_t *room) {
+    if (s.len > *room)
+        return STR_NULL;
+    *room -= s.len;
+    return s;
+}
+
 static void publish_dead_letter(struct batch *batch, const struct item *item, struct str reason) {
     const struct log_record *record = item->record;
+    size_t room = LOG_RECORD_MAX - LETTER_HEADERS;
+    struct str key = fitting(record->key, &room), value = fitting(record->value, &room);
     struct str topic = arena_printf(&batch->arena, "%.*s" TOPIC_DEAD_LETTER_SUFFIX, STR_ARG(record->topic));
     struct log_header extra[] = {
         {STR(HEADER_PARKED_TOPIC), record->topic},
@@ -93,8 +131,8 @@ static void publish_dead_letter(struct batch *batch, const struct item *item, st
         {STR(HEADER_PARKED_OFFSET), arena_printf(&batch->arena, "%lld", (long long)record->offset)},
         {STR(HEADER_PARKED_REASON), reason},
     };
-    struct str type = item->envelope.type.ptr ? item->envelope.type : STR("unknown");
-    batch_emit_raw(batch, topic, record->key, item->envelope.subject, type, record->value, extra, 4);
+    struct str type = item->envelope.type.ptr ? storable(batch, item->envelope.type, SUBJECT_MAX) : STR("unknown");
+    batch_emit_raw(batch, topic, key, item->envelope.subject, type, value, extra, 4);
 }
 
 void batch_park(struct batch *batch, const struct item *item, const char *reason, bool behind) {
@@ -134,12 +172,6 @@ void batch_marked_done(struct batch *batch, const struct item *item) {
 
 /* ---- the table ---- */
 
-/* Text that PostgreSQL cannot hold (a zero byte) is cut before it. */
-static struct str storable(struct str s) {
-    const char *zero = s.ptr && s.len ? memchr(s.ptr, 0, s.len) : NULL;
-    return zero ? (struct str){s.ptr, (size_t)(zero - s.ptr)} : s;
-}
-
 static bool save_new(struct batch *batch, const struct parked_op *op, struct err *err) {
     const struct log_record *record = op->item->record;
     PG_PARAMS_AUTO params = {0};
@@ -150,8 +182,8 @@ static bool save_new(struct batch *batch, const struct parked_op *op, struct err
     pg_add_text(&params, record->topic);
     pg_add_i64(&params, record->partition);
     pg_add_i64(&params, record->offset);
-    pg_add_text(&params, storable(op->item->envelope.subject));
-    pg_add_text(&params, storable(op->reason));
+    pg_add_text(&params, op->item->envelope.subject);
+    pg_add_text(&params, op->reason);
     pg_add_bool(&params, op->behind);
     pg_add_bytes(&params, buf_str(&batch->scratch));
     return pg_exec(
@@ -166,7 +198,7 @@ static bool save_marked(struct batch *batch, const struct parked_op *op, struct 
     pg_add_i64(&params, op->item->parked_id);
     if (!op->reason.ptr)
         return pg_exec(batch->loop->pg, "DELETE FROM decider.parked WHERE id = $1", &params, NULL, err);
-    pg_add_text(&params, storable(op->reason));
+    pg_add_text(&params, op->reason);
     return pg_exec(batch->loop->pg,
                    "UPDATE decider.parked SET status = 'parked', behind = false, reason = $2 WHERE id = $1", &params,
                    NULL, err);
@@ -214,7 +246,13 @@ static bool add_marked(struct batch *batch, struct shard *shard, const struct pg
     item->record = record;
     item->parked_id = pg_get_i64(rows, i, 0);
     item->parked_status = status_of(pg_get_str(rows, i, 3), pg_get_bool(rows, i, 4));
-    return item_read(batch, item, err);
+    if (!item_read(batch, item, err))
+        return false;
+    if (item->parked_id == shard->force_kept_id) {
+        err_set(&item->poison, ERR_POISON, REASON_CANNOT_BE_KEPT);
+        shard->force_kept_id = 0;
+    }
+    return true;
 }
 
 /* The first record of a subject says whether the subject may go on: marked, or itself only behind one that is gone. */
@@ -223,16 +261,19 @@ bool batch_add_marked(struct batch *batch, struct shard *shard, struct err *err)
     PG_RESULT_AUTO *rows = NULL;
     pg_add_text(&params, str_from(batch->loop->config.decider->service));
     pg_add_i64(&params, shard->index);
+    pg_add_i64(&params, shard->marked_alone ? 1 : LOOP_BATCH_MAX);
     if (!pg_exec(batch->loop->pg,
                  "WITH first AS (SELECT DISTINCT ON (subject) subject, status, behind FROM decider.parked "
                  "WHERE service = $1 AND shard = $2::bigint ORDER BY subject, id) "
                  "SELECT id, record, \"offset\", status, behind FROM decider.parked "
                  "WHERE service = $1 AND shard = $2::bigint "
-                 "AND subject IN (SELECT subject FROM first WHERE status <> 'parked' OR behind) ORDER BY id LIMIT 1000",
+                 "AND subject IN (SELECT subject FROM first WHERE status <> 'parked' OR behind) ORDER BY id LIMIT $3",
                  &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)
         if (!add_marked(batch, shard, rows, i, err))
             return false;
+    if (!pg_rows(rows))
+        shard->marked_alone = false;
     return true;
 }

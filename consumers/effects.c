@@ -79,6 +79,8 @@ static struct task *next_due(struct effects *effects) {
     struct task *task = effects->waiting;
     effects->waiting = task->next;
     task->next = NULL;
+    if (effects->waiting) /* this thread may have been the only one to wait for it */
+        pthread_cond_signal(&effects->changed);
     return task;
 }
 

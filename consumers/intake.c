@@ -18,7 +18,7 @@ static size_t input_of(const struct loop *loop, struct str topic) {
 static bool is_next(struct loop *loop, struct shard *shard, const struct item *item, bool *ret_lost, struct err *err) {
     const struct envelope *envelope = &item->envelope;
     *ret_lost = false;
-    if (!envelope->origin.ptr)
+    if (!envelope->origin.ptr || envelope->origin_seq < 1) /* without a number it is a poison, not a duplicate */
         return true;
     int64_t last = shard_last_seq(shard, envelope->topic, envelope->origin);
     if (envelope->origin_seq <= last) {
@@ -41,7 +41,7 @@ static bool is_next(struct loop *loop, struct shard *shard, const struct item *i
 static void check_forced(struct shard *shard, struct item *item) {
     if (shard->force_park_offset != item->record->offset || shard->force_park_input != (int32_t)item->input_topic)
         return;
-    err_set(&item->poison, ERR_POISON, "the database refuses what comes of this record");
+    err_set(&item->poison, ERR_POISON, REASON_CANNOT_BE_KEPT);
     item->command = false; /* its id may be what the database refuses */
     shard->force_park_offset = -1;
 }
@@ -156,7 +156,9 @@ static bool is_open(const struct message *answer) {
 void intake_results(struct batch *batch) {
     struct loop *loop = batch->loop;
     struct effect_result *result;
-    while (loop->effects && batch->item_count < LOOP_BATCH_MAX && (result = effects_take(loop->effects))) {
+    size_t taken = 0;
+    while (loop->effects && taken < LOOP_BATCH_MAX && (result = effects_take(loop->effects))) {
+        taken++;
         struct shard *shard = &loop->shards[result->effect.shard];
         if (shard->status != SHARD_RUNNING || shard->epoch != result->effect.epoch) {
             effect_result_free(result);
@@ -173,4 +175,6 @@ void intake_results(struct batch *batch) {
         item->open_outcome = is_open(&result->answer);
         batch->touched[shard->index] = true;
     }
+    if (taken == LOOP_BATCH_MAX)
+        log_consumer_wake(loop->consumer); /* there may be more: what woke us for those is used up */
 }

@@ -71,6 +71,8 @@ struct shard {
     int64_t parked_check_at_us;
     int64_t force_park_offset; /* a record that failed alone in the database: park it; -1: none */
     int32_t force_park_input;
+    bool marked_alone;     /* a batch of marked records failed in the database: one by one */
+    int64_t force_kept_id; /* a marked record that failed alone: keep it parked; 0: none */
 };
 
 struct loop {
@@ -142,7 +144,7 @@ bool shard_is_parked(const struct shard *shard, struct str subject);
 void shard_add_parked(struct shard *shard, struct str subject);
 void shard_remove_parked(struct shard *shard, struct str subject);
 
-/* ---- batch.c: the room of one batch ---- */
+/* ---- batch.c: its items, and deciding them ---- */
 
 /* Of a parked record: parked behind another of its subject, parked for itself, or marked by an operator. */
 enum parked_status { PARKED_BEHIND, PARKED_ITSELF, PARKED_RETRY, PARKED_DROP };
@@ -250,16 +252,19 @@ void batch_init(struct batch *batch, struct loop *loop);
 void batch_reset(struct batch *batch);
 void batch_free(struct batch *batch);
 struct item *batch_add_item(struct batch *batch);
-struct batch_row *batch_row_find(struct batch *batch, int table, struct str key, bool make);
 /* Wants, loads and decides all items. ERR_STORE_UNAVAILABLE and the like leave nothing behind but the batch. */
 CHECK_RESULT bool batch_decide(struct batch *batch, struct err *err);
+
+/* ---- batch_room.c: what a decider sees and says ---- */
+
+extern const struct room_ops batch_room_ops;
+/* NULL when there is none and `make` is false. */
+struct batch_row *batch_row_find(struct batch *batch, int table, struct str key, bool make);
+/* due_us -1 clears it. */
+void batch_set_timer(struct batch *batch, struct str key, struct str name, int64_t due_us);
 /* Appends a record of ours to the outbox of batch->shard. `value` is encoded; extra headers may be given. */
 void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struct str subject, struct str type,
                     struct str value, const struct log_header *extra, size_t extra_count);
-
-/* Fills envelope, message, body hash or poison from item->record. ERR_UNKNOWN_SCHEMA: this program is too old for it.
- */
-CHECK_RESULT bool item_read(struct batch *batch, struct item *item, struct err *err);
 
 /* ---- batch_store.c: its loads and its one transaction ---- */
 
@@ -280,6 +285,13 @@ CHECK_RESULT bool intake_timers(struct batch *batch, struct err *err);
 void intake_results(struct batch *batch);
 
 /* ---- dead_letters.c ---- */
+
+/* Why a record is parked that the loop could not commit, even alone. */
+#define REASON_CANNOT_BE_KEPT "what comes of this record cannot be kept"
+
+/* Fills envelope, message, body hash or poison from item->record. ERR_UNKNOWN_SCHEMA: this program is too old for it.
+ */
+CHECK_RESULT bool item_read(struct batch *batch, struct item *item, struct err *err);
 
 /* Sets a record aside and its subject with it; publishes it to the dead-letter topic unless it is only `behind`. */
 void batch_park(struct batch *batch, const struct item *item, const char *reason, bool behind);

@@ -52,9 +52,10 @@ static void finish(struct loop *loop) {
     int64_t deadline_us = clock_monotonic_us() + LOOP_FLUSH_MS * INT64_C(1000);
     struct err err = {0};
     while (publisher_backlog_bytes(loop->publisher) && clock_monotonic_us() < deadline_us) {
-        if (!publisher_pump(loop->publisher, &err))
+        bool taken = publisher_pump(loop->publisher, &err);
+        if (!taken)
             logging_err(&err, "loop.publisher_waits", "service=%s", loop->config.decider->service);
-        clock_sleep_ms(1);
+        clock_sleep_ms(taken ? 1 : 100);
     }
     loop_save_done(loop);
 }

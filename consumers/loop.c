@@ -23,28 +23,56 @@ static bool must_halt(enum err_kind kind) {
     return kind == ERR_LOST_RECORDS || kind == ERR_UNKNOWN_SCHEMA || kind == ERR_CORRUPT;
 }
 
-/* After any doubt about a batch, every shard in it is read again before anything else. */
-static void fail_batch(struct loop *loop, struct batch *batch, const struct err *why) {
-    if (why->kind == ERR_INTERNAL && batch->item_count == 1 && batch->items[0].source == ITEM_RECORD) {
-        batch->items[0].shard->force_park_offset = batch->items[0].record->offset;
-        batch->items[0].shard->force_park_input = (int32_t)batch->items[0].input_topic;
-    } else if (why->kind == ERR_INTERNAL) {
+/* A batch that PostgreSQL refuses, or that is a decider's bug, would fail each time: the record that is to blame is
+ * looked for by deciding one at a time, and parked when it fails alone. */
+static void look_for_culprit(struct loop *loop, const struct batch *batch) {
+    const struct item *first = batch->item_count ? &batch->items[0] : NULL;
+    bool alone = batch->item_count == 1;
+    if (first && first->source == ITEM_PARKED) {
+        first->shard->marked_alone = true;
+        if (alone)
+            first->shard->force_kept_id = first->parked_id;
+    } else if (alone && first->source == ITEM_RECORD) {
+        first->shard->force_park_offset = first->record->offset;
+        first->shard->force_park_input = (int32_t)first->input_topic;
+    } else {
         loop->isolate = LOOP_ISOLATED_BATCHES;
     }
+}
+
+/* After any doubt about a batch, every shard in it is read again before anything else. */
+static void fail_batch(struct loop *loop, struct batch *batch, const struct err *why) {
+    if (why->kind == ERR_INTERNAL)
+        look_for_culprit(loop, batch);
     for (int32_t s = 0; s < loop->shard_count; s++)
         if (batch->touched[s] && loop->shards[s].status != SHARD_AWAY)
             shard_retry(loop, &loop->shards[s], why);
 }
 
-/* The position of a shard is outside of what the log keeps: stand still and say so. */
-static void halt_lost(struct loop *loop, const struct err *why) {
+/* Whether the log cannot give the record that comes next: it is damaged, or no longer kept. */
+static bool stands_before_damage(struct loop *loop, struct shard *shard, size_t input, struct err *why) {
+    struct log_consumer *probe;
+    struct log_batch batch;
+    struct err err = {0};
+    if (!log_consumer_open_manual(loop->config.log, &probe, &err))
+        return false;
+    bool ok = log_consumer_seek(probe, loop->inputs[input].name, shard->index, shard->next_offsets[input], &err) &&
+              log_consumer_poll(probe, 1, 0, &batch, &err);
+    log_consumer_close(probe);
+    if (ok || !must_halt(err.kind))
+        return false;
+    *why = err;
+    return true;
+}
+
+/* A poll failed for good, of which partition it does not say in a way that a program can read. That shard stands still
+ * and says so; the others go on. */
+static void halt_damaged(struct loop *loop) {
     for (int32_t s = 0; s < loop->shard_count; s++)
         for (size_t i = 0; i < loop->config.decider->input_count && loop->shards[s].status == SHARD_RUNNING; i++) {
-            int64_t low, high, at = loop->shards[s].next_offsets[i];
-            struct err ignored;
-            if (log_watermarks(loop->config.log, loop->inputs[i].name, s, &low, &high, &ignored) &&
-                (at < low || at > high))
-                shard_halt(loop, &loop->shards[s], why);
+            struct err why;
+            if (stands_before_damage(loop, &loop->shards[s], i, &why))
+                shard_halt(loop, &loop->shards[s], &why);
         }
 }
 
@@ -88,21 +116,24 @@ static bool run_statement(struct loop *loop, const char *sql, struct err *err) {
 }
 
 /* Done rows are kept for a day, so that a log that lost its tail can be given it again; commands for as long as a
- * client may retry them. */
+ * client may retry them. A bounded number at once, the oldest first: the rows of a whole day are not looked through. */
+static const char delete_old_rows[] =
+    "DELETE FROM decider.outbox o USING decider.shard s CROSS JOIN LATERAL (SELECT id, created_at FROM decider.outbox "
+    "k "
+    "WHERE k.service = s.service AND k.shard = s.shard ORDER BY k.id LIMIT 10000) oldest "
+    "WHERE s.service = $1 AND s.owner = $2 AND o.service = $1 AND o.shard = s.shard AND o.id = oldest.id "
+    "AND oldest.id <= s.done_through AND oldest.created_at < now() - interval '1 day'";
+static const char delete_old_commands[] =
+    "DELETE FROM decider.command WHERE ctid = ANY (ARRAY(SELECT c.ctid FROM decider.command c JOIN decider.shard s "
+    "ON s.service = c.service AND s.shard = c.shard "
+    "WHERE c.service = $1 AND s.owner = $2 AND c.at < now() - interval '30 days' LIMIT 10000))";
+
 static void keep_house(struct loop *loop) {
     struct err err = {0};
     if (clock_monotonic_us() < loop->housekeeping_at_us || !loop->pg || !pg_connected(loop->pg))
         return;
-    loop->housekeeping_at_us = clock_monotonic_us() + 60 * second_us;
-    if (!run_statement(loop,
-                       "DELETE FROM decider.outbox o USING decider.shard s WHERE o.service = $1 AND s.service = $1 "
-                       "AND s.owner = $2 AND s.shard = o.shard AND o.id <= s.done_through "
-                       "AND o.created_at < now() - interval '1 day'",
-                       &err) ||
-        !run_statement(loop,
-                       "DELETE FROM decider.command c USING decider.shard s WHERE c.service = $1 AND s.service = $1 "
-                       "AND s.owner = $2 AND s.shard = c.shard AND c.at < now() - interval '30 days'",
-                       &err))
+    loop->housekeeping_at_us = clock_monotonic_us() + 10 * second_us;
+    if (!run_statement(loop, delete_old_rows, &err) || !run_statement(loop, delete_old_commands, &err))
         logging_err(&err, "loop.housekeeping_failed", "service=%s", loop->config.decider->service);
 }
 
@@ -252,6 +283,8 @@ static void run_marked(struct batch *batch) {
             fail_batch(loop, batch, &err);
         } else if (batch->item_count) {
             batch->touched[s] = true;
+            if (shard->marked_alone)
+                shard->parked_check_at_us = now_us; /* the next one at once */
             run_batch(batch);
             if (shard->status == SHARD_RUNNING && !shard_load_parked(loop, shard, &err))
                 shard_retry(loop, shard, &err);
@@ -280,14 +313,14 @@ static bool poll_records(struct loop *loop, struct batch *batch, struct log_batc
     struct err err = {0};
     bool marks_timers = false;
     for (int32_t s = 0; s < loop->shard_count; s++)
-        marks_timers |= loop->shards[s].fenced;
+        marks_timers |= loop->shards[s].fenced && loop->shards[s].status == SHARD_RUNNING;
     size_t max = loop->isolate ? 1 : LOOP_BATCH_MAX;
     if (loop->isolate)
         loop->isolate--;
     if (!log_consumer_poll(loop->consumer, max, marks_timers ? LOOP_BUSY_WAIT_MS : wait_ms(loop), polled, &err)) {
         logging_err(&err, "loop.poll_failed", "service=%s", loop->config.decider->service);
         if (must_halt(err.kind))
-            halt_lost(loop, &err);
+            halt_damaged(loop);
         clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
         return false;
     }
@@ -299,6 +332,16 @@ static bool poll_records(struct loop *loop, struct batch *batch, struct log_batc
         return false;
     }
     return true;
+}
+
+/* While the one record is looked for that the database refuses, a record has a batch of its own: what else there is to
+ * decide would fail with it, again and again. */
+static bool take_in(struct loop *loop, struct batch *batch, const struct log_batch *polled, struct err *err) {
+    intake_records(batch, polled);
+    if (loop->isolate && batch->item_count)
+        return true;
+    intake_results(batch);
+    return intake_timers(batch, err);
 }
 
 void loop_turn(struct loop *loop, struct batch *batch) {
@@ -320,9 +363,7 @@ void loop_turn(struct loop *loop, struct batch *batch) {
         batch_reset(batch);
         return;
     }
-    intake_records(batch, &polled);
-    intake_results(batch);
-    if (!intake_timers(batch, &err)) {
+    if (!take_in(loop, batch, &polled, &err)) {
         touch_running(batch);
         fail_batch(loop, batch, &err);
     } else {

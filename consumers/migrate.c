@@ -18,6 +18,7 @@ static const char shared_tables[] =
     "CREATE TABLE IF NOT EXISTS decider.command ("
     " service text NOT NULL, shard int NOT NULL, command_id text NOT NULL, body_hash text NOT NULL,"
     " at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (service, command_id));"
+    "CREATE INDEX IF NOT EXISTS command_at ON decider.command USING brin (at);"
     "COMMENT ON TABLE decider.command IS 'Ids of the commands that were decided, for as long as they can be retried';"
     "CREATE TABLE IF NOT EXISTS decider.timer ("
     " service text NOT NULL, shard int NOT NULL, key text NOT NULL, name text NOT NULL, due_us bigint NOT NULL,"

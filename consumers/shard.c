@@ -269,8 +269,7 @@ bool shard_take_over(struct loop *loop, struct shard *shard, struct err *err) {
         shard_drop(loop, shard);
         return false;
     }
-    shard->status = SHARD_RUNNING;
-    shard->retry_delay_us = 0;
+    shard->status = SHARD_RUNNING; /* the delay goes back with the next commit: a batch may be what fails each time */
     metrics_add(loop->metrics.take_overs, 1);
     logging_write(LOG_INFO, "shard.taken", "service=%s shard=%d epoch=%lld version=%lld", loop->config.decider->service,
                   shard->index, (long long)shard->epoch, (long long)shard->version);

@@ -1,0 +1,260 @@
+/* The room that a batch gives its deciders: rows that were loaded, and what is said about them. */
+#include <stdio.h>
+
+#include "consumers/internal.h"
+#include "core/base/clock.h"
+#include "core/base/ids.h"
+#include "core/codec/avro.h"
+#include "core/log/append.h"
+#include "core/log/record_codec.h"
+
+static struct batch *batch_of(struct room *room) {
+    return (struct batch *)room; /* the room is its first member */
+}
+
+/* ---- rows ---- */
+
+static uint64_t hash_key(int table, struct str key) {
+    uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)table; /* FNV-1a */
+    for (size_t i = 0; i < key.len; i++)
+        hash = (hash ^ (unsigned char)key.ptr[i]) * UINT64_C(1099511628211);
+    return hash ^ hash >> 32;
+}
+
+static void rows_grow(struct batch *batch) {
+    size_t capacity = batch->row_capacity ? batch->row_capacity * 2 : 256;
+    struct batch_row **slots = arena_array(&batch->arena, struct batch_row *, capacity);
+    struct batch_row **in_order = arena_array(&batch->arena, struct batch_row *, capacity);
+    for (size_t i = 0; i < batch->row_count; i++) {
+        struct batch_row *row = in_order[i] = batch->in_order[i];
+        size_t at = row->hash & (capacity - 1);
+        while (slots[at])
+            at = (at + 1) & (capacity - 1);
+        slots[at] = row;
+    }
+    batch->rows = slots;
+    batch->in_order = in_order;
+    batch->row_capacity = capacity;
+}
+
+struct batch_row *batch_row_find(struct batch *batch, int table, struct str key, bool make) {
+    if (batch->row_count * 2 >= batch->row_capacity)
+        rows_grow(batch);
+    uint64_t hash = hash_key(table, key);
+    size_t at = hash & (batch->row_capacity - 1);
+    for (; batch->rows[at]; at = (at + 1) & (batch->row_capacity - 1)) {
+        struct batch_row *row = batch->rows[at];
+        if (row->hash == hash && row->table == table && str_eq(row->row.key, key))
+            return row;
+    }
+    if (!make)
+        return NULL;
+    struct batch_row *row = arena_new(&batch->arena, struct batch_row);
+    row->row.key = arena_dup(&batch->arena, key);
+    row->hash = hash;
+    row->table = table;
+    row->shard = batch->shard ? batch->shard->index : -1;
+    batch->rows[at] = row;
+    batch->in_order[batch->row_count++] = row;
+    return row;
+}
+
+static void op_want(struct room *room, int table, struct str key) {
+    struct batch *batch = batch_of(room);
+    size_t before = batch->row_count;
+    struct batch_row *row = batch_row_find(batch, table, key, true);
+    if (batch->row_count == before)
+        return;
+    if (batch->wanted_count == batch->wanted_capacity) {
+        size_t capacity = batch->wanted_capacity ? batch->wanted_capacity * 2 : 256;
+        struct batch_row **wanted = arena_array(&batch->arena, struct batch_row *, capacity);
+        if (batch->wanted_count)
+            memcpy(wanted, batch->wanted, batch->wanted_count * sizeof(struct batch_row *));
+        batch->wanted = wanted;
+        batch->wanted_capacity = capacity;
+    }
+    batch->wanted[batch->wanted_count++] = row;
+}
+
+static void op_want_open(struct room *room, int table) {
+    batch_of(room)->want_open[table] = true;
+}
+
+static void op_want_catalogue(struct room *room) {
+    batch_of(room)->want_catalogue = true;
+}
+
+static struct row *op_row(struct room *room, int table, struct str key) {
+    struct batch *batch = batch_of(room);
+    struct batch_row *row = batch_row_find(batch, table, key, false);
+    if (row)
+        return &row->row;
+    /* In `want` a row that nobody asked for yet is simply not there; in `decide` it is a decider's bug. */
+    if (batch->item && !batch->failure.kind)
+        err_set(&batch->failure, ERR_INTERNAL, "%s asked for a row of %s that it did not want",
+                batch->loop->config.decider->service, batch->loop->config.decider->tables[table].name);
+    static _Thread_local struct batch_row nothing; /* as large as what op_put takes it for */
+    nothing = (struct batch_row){.row.key = key};
+    return &nothing.row;
+}
+
+static struct row *op_next_open(struct room *room, int table, struct row *after) {
+    struct batch *batch = batch_of(room);
+    size_t i = 0;
+    if (after)
+        while (&batch->in_order[i++]->row != after)
+            ;
+    for (; i < batch->row_count; i++) {
+        struct batch_row *row = batch->in_order[i];
+        if (row->table == table && row->row.state && !row->closed && row->shard == batch->shard->index)
+            return &row->row;
+    }
+    return NULL;
+}
+
+static void op_put(struct room *room, int table, struct row *row, int64_t guard, bool closed) {
+    (void)table;
+    struct batch *batch = batch_of(room);
+    struct batch_row *kept = (struct batch_row *)row; /* `row` is its first member */
+    kept->guard = guard;
+    kept->closed = closed;
+    kept->put = true;
+    kept->shard = batch->shard->index;
+    batch->touched[batch->shard->index] = true;
+}
+
+/* ---- what is said ---- */
+
+static int32_t output_partition(struct batch *batch, struct str topic, struct str key) {
+    int32_t partition = 0;
+    if (str_eq(topic, STR(TOPIC_INVENTORY_REQUESTS))) {
+        if (!locations_partition(batch->loop->config.locations, key, &partition))
+            err_set(&batch->failure, ERR_CONFIG, "ORDERLOG_LOCATIONS has no location %.*s", STR_ARG(key));
+        return partition;
+    }
+    return log_partition_of(key, batch->loop->shard_count);
+}
+
+void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struct str subject, struct str type,
+                    struct str value, const struct log_header *extra, size_t extra_count) {
+    const struct decider *decider = batch->loop->config.decider;
+    int32_t shard = batch->shard->index;
+    int32_t partition = output_partition(batch, topic, key);
+    int64_t number = shard_next_seq(batch->shard, topic, partition);
+    char origin[64], seq[24], source[80], time[CLOCK_TEXT_SIZE], place[16];
+    snprintf(origin, sizeof(origin), "%s/%d", decider->service, shard);
+    snprintf(source, sizeof(source), "/orderlog/%s", origin);
+    snprintf(seq, sizeof(seq), "%lld", (long long)number);
+    snprintf(place, sizeof(place), "%d", partition);
+    clock_format(batch->room.now_us, time);
+    struct id id = id_derive((struct str[]){str_from(origin), topic, str_from(place), str_from(seq)}, 4);
+    struct log_header headers[24] = {
+        {STR(HEADER_SPECVERSION), STR("1.0")},
+        {STR(HEADER_ID), id_str(&id)},
+        {STR(HEADER_SOURCE), str_from(source)},
+        {STR(HEADER_TYPE), type},
+        {STR(HEADER_TIME), str_from(time)},
+        {STR(HEADER_SUBJECT), subject},
+        {STR(HEADER_CONTENT_TYPE), STR("application/avro")},
+        {STR(HEADER_ORIGIN), str_from(origin)},
+        {STR(HEADER_ORIGIN_SEQ), str_from(seq)},
+    };
+    size_t count = 9;
+    if (batch->room.command_id.ptr)
+        headers[count++] = (struct log_header){STR(HEADER_COMMAND_ID), batch->room.command_id};
+    if (batch->item && batch->item->envelope.traceparent.ptr)
+        headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), batch->item->envelope.traceparent};
+    for (size_t i = 0; i < extra_count && count < sizeof(headers) / sizeof(headers[0]); i++)
+        headers[count++] = extra[i];
+    struct log_record record = {
+        .topic = topic, .partition = partition, .key = key, .value = value, .headers = headers, .header_count = count};
+    size_t size = key.len + value.len;
+    for (size_t i = 0; i < count; i++)
+        size += headers[i].name.len + headers[i].value.len;
+    if (size > LOG_RECORD_MAX && !batch->failure.kind) /* once committed it would stand before all others for ever */
+        err_set(&batch->failure, ERR_INTERNAL, "%s decided a record of %zu bytes for %.*s, which the log does not take",
+                decider->service, size, STR_ARG(topic));
+    record_encode(&batch->outboxes[shard], &record);
+    batch->outbox_records[shard]++;
+    batch->touched[shard] = true;
+}
+
+static void op_emit(struct room *room, struct str topic, struct str key, struct str subject,
+                    const struct message *message) {
+    struct batch *batch = batch_of(room);
+    const struct schema_subject *schema = schema_subject_find(topic);
+    buf_reset(&batch->scratch);
+    if (!schema) {
+        err_set(&batch->failure, ERR_INTERNAL, "no schema for topic %.*s", STR_ARG(topic));
+        return;
+    }
+    if (message_encode(schema, message, &batch->scratch, &batch->failure))
+        batch_emit_raw(batch, topic, key, subject, message_name(message->type), buf_str(&batch->scratch), NULL, 0);
+}
+
+void batch_set_timer(struct batch *batch, struct str key, struct str name, int64_t due_us) {
+    struct timer_op *op = batch->timers;
+    while (op && !(op->shard == batch->shard->index && str_eq(op->key, key) && str_eq(op->name, name)))
+        op = op->next;
+    if (!op) {
+        op = arena_new(&batch->arena, struct timer_op);
+        op->next = batch->timers;
+        op->shard = batch->shard->index;
+        op->key = arena_dup(&batch->arena, key);
+        op->name = arena_dup(&batch->arena, name);
+        batch->timers = op;
+    }
+    op->due_us = due_us;
+    batch->touched[batch->shard->index] = true;
+}
+
+static void op_timer_set(struct room *room, struct str key, struct str name, int64_t due_us) {
+    batch_set_timer(batch_of(room), key, name, due_us);
+}
+
+static void op_timer_clear(struct room *room, struct str key, struct str name) {
+    batch_set_timer(batch_of(room), key, name, -1);
+}
+
+static void op_intent(struct room *room, struct str id, struct str key, const struct message *message) {
+    struct batch *batch = batch_of(room);
+    BUF_AUTO request = {0};
+    if (!message_encode(schema_subject_find(STR("intent/payment")), message, &request, &batch->failure))
+        return;
+    struct intent_op *op = arena_new(&batch->arena, struct intent_op);
+    op->effect = (struct effect){.shard = batch->shard->index,
+                                 .epoch = batch->shard->epoch,
+                                 .id = arena_dup(&batch->arena, id),
+                                 .key = arena_dup(&batch->arena, key),
+                                 .command_id = arena_dup(&batch->arena, room->command_id),
+                                 .traceparent = arena_dup(&batch->arena, batch->item->envelope.traceparent),
+                                 .request = arena_dup(&batch->arena, buf_str(&request))};
+    *batch->intents_end = op;
+    batch->intents_end = &op->next;
+    batch->touched[batch->shard->index] = true;
+}
+
+static bool op_product(struct room *room, struct str sku, struct product *ret) {
+    struct catalogue *catalogue = batch_of(room)->loop->catalogue;
+    return catalogue && catalogue_find(catalogue, sku, ret);
+}
+
+static struct str op_id(struct room *room, const struct str *parts, size_t count) {
+    struct id id = id_derive(parts, count);
+    return arena_dup(room->arena, id_str(&id));
+}
+
+const struct room_ops batch_room_ops = {
+    .row = op_row,
+    .want = op_want,
+    .want_open = op_want_open,
+    .want_catalogue = op_want_catalogue,
+    .put = op_put,
+    .next_open = op_next_open,
+    .emit = op_emit,
+    .timer_set = op_timer_set,
+    .timer_clear = op_timer_clear,
+    .intent = op_intent,
+    .product = op_product,
+    .id = op_id,
+};
