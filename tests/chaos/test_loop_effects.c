@@ -1,0 +1,170 @@
+/* Calls to the outside: the intent is committed first, the call is made until there is an outcome, each time with the
+ * same key, and the outcome is decided once, wherever the process dies. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tests/chaos/toys.h"
+
+enum dies { DIES_BEFORE_THE_CALL, DIES_AFTER_THE_CALL, DIES_NEVER };
+
+struct outside {
+    char calls[96]; /* a file with the keys of the calls made, one a line */
+    enum dies dies;
+    int unknown_first; /* so many calls have no outcome yet */
+    int made;
+};
+
+static void outside_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {
+    struct outside *outside = user;
+    const struct intent_call_provider *call = &request->intent_call_provider;
+    if (outside->dies == DIES_BEFORE_THE_CALL)
+        kill(getpid(), SIGKILL);
+    struct str line = arena_printf(arena, "%.*s\n", STR_ARG(call->idempotency_key));
+    int file = open(outside->calls, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_int_equal(write(file, line.ptr, line.len), line.len);
+    close(file);
+    if (outside->dies == DIES_AFTER_THE_CALL)
+        kill(getpid(), SIGKILL);
+    bool known = outside->made++ >= outside->unknown_first;
+    answer->type = MESSAGE_INTENT_PROVIDER_ANSWERED;
+    answer->intent_provider_answered = (struct intent_provider_answered){
+        .order_id = call->order_id,
+        .payment_id = call->payment_id,
+        .amount = call->amount,
+        .outcome = known ? INTENT_PROVIDER_OUTCOME_SUCCEEDED : INTENT_PROVIDER_OUTCOME_UNKNOWN,
+        .code = STR(""),
+        .provider = STR("toy"),
+        .provider_ref = STR("")};
+}
+
+static void outside_init(struct outside *outside, const struct place *place, enum dies dies) {
+    *outside = (struct outside){.dies = dies};
+    snprintf(outside->calls, sizeof(outside->calls), "%s/calls", place->folder);
+}
+
+/* How many calls were made; fails unless all had one key. */
+static int count_calls(const struct outside *outside) {
+    char key[80] = "", line[80];
+    int count = 0;
+    FILE *file = fopen(outside->calls, "re");
+    assert_non_null(file);
+    for (; fgets(line, sizeof(line), file); count++) {
+        if (!count)
+            memcpy(key, line, sizeof(line));
+        assert_string_equal(line, key);
+    }
+    fclose(file);
+    return count;
+}
+
+/* The loop in a process of its own, which its call kills. */
+static void run_and_die(const struct place *place, enum dies dies, bool append) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct run run;
+        struct outside outside;
+        outside_init(&outside, place, dies);
+        run_start_calling(&run, place, 1, outside_call, &outside);
+        if (append)
+            append_input(&run, 1, STR("a"), "call", "h");
+        for (;;)
+            pause();
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.intent"), 1);
+}
+
+static void test_killed_around_the_call(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    run_and_die(place, DIES_BEFORE_THE_CALL, true);
+    run_and_die(place, DIES_AFTER_THE_CALL, false);
+    outside_init(&outside, place, DIES_NEVER);
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    await(run.log, TOPIC_ORDER_REQUESTS, 2); /* of the input, and of the answer */
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    append_input(&run, 1, STR("b"), "shopper", "h"); /* and nothing more comes of it */
+    await(run.log, TOPIC_ORDER_REQUESTS, 3);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_called, 1);
+    assert_int_equal(seen.gaps, 0);
+    seen_free(&seen);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 2);
+}
+
+/* The answer is there, the commit of what comes of it fails: the call is made again, with the same key. */
+static void test_answer_is_not_committed(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    execute(place, "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                   "RAISE EXCEPTION USING ERRCODE = '57014'; END $$;"
+                   "CREATE TRIGGER fault BEFORE DELETE ON decider.intent FOR EACH ROW EXECUTE FUNCTION fault()");
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    await_number(place, "SELECT (max(epoch) >= 3)::int FROM decider.shard", 1);
+    execute(place, "DROP FUNCTION fault() CASCADE");
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_called, 1);
+    seen_free(&seen);
+    run_stop(&run);
+    assert_true(count_calls(&outside) >= 2);
+}
+
+/* No outcome yet: again, with the same key, until there is one. */
+static void test_unknown_outcome(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.unknown_first = 1;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 2);
+}
+
+/* The answer to a call that an owner made before somebody took the shard is not the new owner's. */
+static void test_fenced_while_calling(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.unknown_first = 1;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    execute(place, "UPDATE decider.shard SET epoch = epoch + 1, owner = 'somebody else'");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_called, 1);
+    assert_int_equal(seen.gaps, 0);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
+int main(void) {
+    if (!database_is_there())
+        return TEST_SKIPPED;
+    logging_init(LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        PLACED(test_killed_around_the_call),
+        PLACED(test_answer_is_not_committed),
+        PLACED(test_unknown_outcome),
+        PLACED(test_fenced_while_calling),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,101 @@
+/* A timer waits for all that the log held when it came due: an answer that already waits there beats the deadline. */
+#include "tests/chaos/toys.h"
+
+enum { WAITING = 2500 }; /* more than two polls' worth */
+
+/* So many inputs of one order, all at once. */
+static void append_many(struct run *run, int order) {
+    BUF_AUTO value = {0};
+    char key[40], ids[WAITING][16];
+    struct err err = {0};
+    key_of(order, key);
+    encode_pick(order, "shopper", STR("h"), &value);
+    for (int i = 0; i < WAITING; i++) {
+        snprintf(ids[i], sizeof(ids[i]), "many-%d", i);
+        struct log_header headers[] = {{STR(HEADER_ID), str_from(ids[i])},
+                                       {STR(HEADER_TYPE), message_name(MESSAGE_FULFILMENT_RECORD_PICK)},
+                                       {STR(HEADER_SUBJECT), str_from(key)}};
+        struct log_record record = {.topic = STR(TOPIC_FULFILMENT_REQUESTS),
+                                    .partition = LOG_BY_KEY,
+                                    .key = str_from(key),
+                                    .value = buf_str(&value),
+                                    .headers = headers,
+                                    .header_count = 3};
+        if (!log_append(run->producer, &record, NULL, NULL, &err))
+            fail_msg("%s", err.detail);
+    }
+    assert_true(log_flush(run->producer, 60000));
+}
+
+static void test_timer_waits_for_the_log(void **state) {
+    struct place *place = *state;
+    struct run run;
+    char key[40];
+    BUF_AUTO sql = {0};
+    run_start(&run, place, 0);
+    append_many(&run, 1);
+    run_stop(&run);
+    key_of(1, key);
+    buf_printf(&sql, "INSERT INTO decider.timer VALUES ('toy-first', %d, '%s', 'ring', 1)",
+               log_partition_of(str_from(key), PARTITIONS), key);
+    execute(place, sql.ptr);
+    run_start(&run, place, 1);
+    await(run.log, TOPIC_ORDER_REQUESTS, WAITING + 1);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_timer, 1);
+    assert_int_equal(seen.after_timer, 0);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.timer"), 0);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
+static void test_timer_fires_once(void **state) {
+    struct place *place = *state;
+    struct run run;
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("a"), "timer", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    run_stop(&run);
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 3);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_timer, 1);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
+/* One whose subject is parked waits until the subject is not. */
+static void test_timer_of_parked_subject(void **state) {
+    struct place *place = *state;
+    struct run run;
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("a"), "poison", "h");
+    await_number(place, "SELECT count(*) FROM decider.parked", 1);
+    run_stop(&run);
+    char key[40];
+    BUF_AUTO sql = {0};
+    key_of(1, key);
+    buf_printf(&sql, "INSERT INTO decider.timer VALUES ('toy-first', %d, '%s', 'ring', 1)",
+               log_partition_of(str_from(key), PARTITIONS), key);
+    execute(place, sql.ptr);
+    run_start(&run, place, 1);
+    await_number(place, "SELECT count(*) FROM decider.timer WHERE due_us > 1", 1);
+    execute(place, "UPDATE decider.parked SET status = 'drop'");
+    await_number(place, "SELECT count(*) FROM decider.parked", 0);
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.timer"), 0);
+    run_stop(&run);
+}
+
+int main(void) {
+    if (!database_is_there())
+        return TEST_SKIPPED;
+    logging_init(LOG_ERROR);
+    const struct CMUnitTest tests[] = {
+        PLACED(test_timer_waits_for_the_log),
+        PLACED(test_timer_fires_once),
+        PLACED(test_timer_of_parked_subject),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
