@@ -50,6 +50,8 @@ struct up {
     struct loop *loops[UP_DECIDERS];
     struct projector projectors[UP_PROJECTORS];
     atomic_bool stop;
+    atomic_bool stop_projectors;
+    atomic_bool failed;   /* to start */
     atomic_bool deciding; /* all loops were started */
     atomic_bool projector_failed;
     pthread_t starter;
@@ -136,7 +138,7 @@ static bool start_loops(struct up *up, struct err *err) {
 static void *projector_main(void *user) {
     struct projector *projector = user;
     struct err err = {0};
-    if (!projector_run(projector->up->log, &projector->config, &projector->up->stop, &err)) {
+    if (!projector_run(projector->up->log, &projector->config, &projector->up->stop_projectors, &err)) {
         logging_err(&err, "projector.stopped", "store=%s view=%s", projector->config.store->name,
                     projector->config.view->name);
         atomic_store(&projector->up->projector_failed, true);
@@ -174,6 +176,7 @@ static void *starter_main(void *user) {
         return NULL;
     if (!start_loops(up, &err) || !start_projectors(up, &err)) {
         logging_err(&err, "up.cannot_start", " ");
+        atomic_store(&up->failed, true);
         kill(getpid(), SIGTERM);
         return NULL;
     }
@@ -220,6 +223,7 @@ static void stop(struct up *up) {
     api_stop(up->api);
     for (int i = 0; i < UP_DECIDERS; i++)
         loop_stop(up->loops[i]);
+    atomic_store(&up->stop_projectors, true);
     for (int i = 0; i < UP_PROJECTORS; i++)
         if (up->projectors[i].started) {
             projector_wake(&up->projectors[i].waker);
@@ -250,6 +254,8 @@ int up_main(int argc, char **argv) {
         logging_write(LOG_INFO, "up.stopping", "signal=%d", received);
     }
     stop(up);
+    if (atomic_load(&up->failed))
+        status = CLI_USAGE;
     free(up);
     return status;
 }
