@@ -78,13 +78,18 @@ static void csv_close(struct csv *csv) {
     free(csv->line);
 }
 
+/* Whether there are no more lines because the file has ended. */
+static bool csv_ended(const struct csv *csv, struct err *err) {
+    return !ferror(csv->file) || csv_fail(csv, "the file cannot be read on", err);
+}
+
 /* ---- numbers ---- */
 
 /* A decimal number in millionths. */
 static bool parse_decimal(struct str text, int64_t *ret) {
     struct str fraction, whole = str_cut(text, '.', &fraction);
     int64_t units, parts = 0;
-    if (!str_to_i64(whole, &units) || units < 0 || units > INT64_MAX / 4000000)
+    if (str_starts_with(whole, STR("-")) || !str_to_i64(whole, &units) || units > INT64_MAX / 4000000)
         return false;
     for (size_t i = 0; i < 6; i++) {
         char c = fraction.ptr && i < fraction.len ? fraction.ptr[i] : '0';
@@ -167,6 +172,7 @@ static bool load_baskets(struct feed_data *data, const char *path, struct err *e
     bool ok = csv_open(&csv, path, "time,household_id,basket_id,product_id,quantity,sales_value", err);
     while (ok && csv_next(&csv))
         ok = add_line(data, &by_id, &csv, err);
+    ok = ok && csv_ended(&csv, err);
     csv_close(&csv);
     map_free(&by_id, NULL);
     return ok;
@@ -184,6 +190,7 @@ static bool load_names(struct feed_data *data, const char *path, struct err *err
                                          csv.columns[4].len ? " " : "", STR_ARG(csv.columns[4]));
         }
     }
+    ok = ok && csv_ended(&csv, err);
     csv_close(&csv);
     return ok;
 }

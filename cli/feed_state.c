@@ -50,8 +50,11 @@ static bool load_lines(struct feed_state *state, const char *path, void (*add)(s
         err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
         if (in)
             fclose(in);
+        if (file >= 0)
+            close(file);
         return false;
     }
+    *ret_file = file; /* closed with the state, whatever comes */
     while ((len = getline(&line, &capacity, in)) > 0 && line[len - 1] == '\n') {
         json_t *json = json_loadb(line, (size_t)len, 0, NULL);
         add(state, json);
@@ -62,7 +65,6 @@ static bool load_lines(struct feed_state *state, const char *path, void (*add)(s
     fclose(in);
     if (ftruncate(file, whole) != 0 || lseek(file, 0, SEEK_END) < 0)
         return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
-    *ret_file = file;
     return true;
 }
 
