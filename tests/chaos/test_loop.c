@@ -89,17 +89,23 @@ static void test_unknown_schema_halts(void **state) {
 
 /* A shard that another owner took is fenced: its next transaction touches nothing, and it takes over anew. */
 static void test_fenced_owner(void **state) {
+    static const char take_away[] = "UPDATE decider.shard SET epoch = epoch + 1, owner = 'somebody else'";
     struct place *place = *state;
     struct run run;
     run_start(&run, place, 2);
     for (int i = 0; i < 50; i++) {
         append_numbered(&run, i);
         if (i % 10 == 5)
-            execute(place, "UPDATE decider.shard SET epoch = epoch + 1, owner = 'somebody else'");
+            execute(place, take_away);
     }
     await(run.log, TOPIC_ORDER_EVENTS, 50);
+    execute(place, take_away);
+    for (int i = 50; i < 50 + ORDERS; i++) /* something for every shard */
+        append_numbered(&run, i);
+    await(run.log, TOPIC_ORDER_EVENTS, 50 + ORDERS);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.shard WHERE owner = 'somebody else'"), 0);
     struct seen seen = read_topic(run.log, TOPIC_ORDER_EVENTS);
-    assert_int_equal(seen.records, 50);
+    assert_int_equal(seen.records, 50 + ORDERS);
     assert_int_equal(seen.gaps, 0);
     assert_int_equal(seen.wrong_versions, 0);
     seen_free(&seen);
