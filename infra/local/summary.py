@@ -38,7 +38,7 @@ def print_sales(feed, sold):
     print(f"  ({money(revenue // completed, currency)} an order)" if completed else "")
     print("\n  Best sellers")
     for row in sold[:5]:
-        print(f"    {row['sold']:>6,} × {row['name'][:40]:<40} {money(row['revenue'], currency):>12}")
+        print(f"    {row['sold']:>6,} × {row['name'][:36]:<36} {row['sku']:>8} {money(row['revenue'], currency):>12}")
     print(f"\n  Sold out {feed['sold_out']:>16,}  of {len(sold):,} products that sold")
     for reason, count in sorted(feed.get("refused_lines", {}).items()):
         print(f"  Lines refused {count:>11,}  ({reason})")

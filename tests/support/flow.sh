@@ -22,13 +22,18 @@ flow_start() {
     . "$dir/env"
 }
 
+# Fails a test that passed, too, when a process did not end well.
 flow_end() {
     local status=$?
     trap '' INT TERM HUP
     [ -z "$feeder" ] || kill "$feeder" 2>/dev/null || true
-    [ "$status" = 0 ] || tail -n 15 "$logs"/*.log
     "$tools/down" --dir "$dir"
+    if grep -E 'Sanitizer: |runtime error: |(up|provider), told to stop, ended' "$logs"/*.log; then
+        status=1
+    fi
+    [ "$status" = 0 ] || tail -n 15 "$logs"/*.log
     rm -rf "$dir"
+    exit "$status"
 }
 
 # feed_start BASKETS CONCURRENCY: in the background; started again, it goes on where it was.
