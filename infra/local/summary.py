@@ -91,7 +91,7 @@ def main(feed_path, verify_path, out_path):
     print_sales(feed, sold)
     print_checks(feed, verify)
     write_result(out_path, feed, verify)
-    print(f"\n  The numbers are in {os.path.relpath(out_path)}\n")
+    print(f"\n  The numbers are in {out_path}\n")
     wrong = list(disagreements(feed, verify, totals))
     for line in wrong:
         print(f"NOT RIGHT: {line}", file=sys.stderr)
