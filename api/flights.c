@@ -119,7 +119,7 @@ static void delivered(void *user, enum log_outcome outcome, int32_t partition, i
 static bool reserve(struct flights *flights, struct err *err) {
     pthread_mutex_lock(&flights->lock);
     bool full = flights->in_flight >= flights->api->config.in_flight_max;
-    bool refusing = flights->refusing;
+    bool refusing = atomic_load(&flights->api->stopping);
     if (!full && !refusing)
         metrics_set(flights->in_flight_metric, (double)++flights->in_flight);
     pthread_mutex_unlock(&flights->lock);

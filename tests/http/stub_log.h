@@ -26,8 +26,9 @@ struct stub_log {
     pthread_cond_t changed;
     struct stub_append held[STUB_MAX]; /* in their order, from `first` on */
     size_t first, count;
-    bool at_once;       /* acknowledge at once, inside of the append */
-    struct err refusal; /* kind not NONE: appends are refused */
+    bool at_once;           /* acknowledge at once, inside of the append */
+    int64_t return_late_ms; /* and so long before it returns */
+    struct err refusal;     /* kind not NONE: appends are refused */
 };
 
 static inline bool stub_topic_find(struct log *log, struct str name, struct log_topic *ret, struct err *err) {
@@ -55,8 +56,10 @@ static inline bool stub_append(struct log_producer *producer, const struct log_r
             (struct stub_append){schema_subject_find(record->topic)->name, delivery, user};
     pthread_cond_broadcast(&stub->changed);
     pthread_mutex_unlock(&stub->lock);
-    if (accepted && at_once)
+    if (accepted && at_once) {
         delivery(user, LOG_PERSISTED, 0, 0, NULL);
+        clock_sleep_ms(stub->return_late_ms);
+    }
     return accepted;
 }
 

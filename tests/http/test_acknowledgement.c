@@ -1,4 +1,5 @@
 /* Acknowledged means durable: what a client is told when the log answers, late, never, or that it could not. */
+#include "call.h"
 #include "raw.h"
 #include "stub_log.h"
 
@@ -45,73 +46,6 @@ static void restart(struct fixture *f, int64_t ack_timeout_ms) {
     MUST(api_start(&f->s->config, &f->stub->base, &f->s->api, err));
 }
 
-/* A request on a thread and a connection of its own. */
-struct call {
-    struct server *s;
-    struct ask ask;
-    pthread_t thread;
-    struct reply reply;
-    struct arena arena;
-    atomic_bool answered;
-};
-
-static size_t keep(char *bytes, size_t size, size_t count, void *user) {
-    buf_add(user, bytes, size * count);
-    return size * count;
-}
-
-/* No assertions here: they may only fail on the main thread. */
-static void *call_run(void *user) {
-    struct call *call = user;
-    CURL *curl = curl_easy_init();
-    BUF_AUTO body = {0};
-    BUF_AUTO head = {0};
-    BUF_AUTO text = {0};
-    struct curl_slist *headers = curl_slist_append(NULL, call->ask.token);
-    buf_printf(&text, "Idempotency-Key: %s", call->ask.key);
-    headers = curl_slist_append(headers, text.ptr);
-    headers = curl_slist_append(headers, "Content-Type: application/json");
-    buf_reset(&text);
-    buf_printf(&text, "http://127.0.0.1:%d%s", api_port(call->s->api), call->ask.path);
-    curl_easy_setopt(curl, CURLOPT_URL, text.ptr);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->ask.body ? call->ask.body : "");
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, keep);
-    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &head);
-    if (curl_easy_perform(curl) == CURLE_OK)
-        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &call->reply.status);
-    call->reply.headers = arena_dup(&call->arena, buf_str(&head));
-    call->reply.body = arena_dup(&call->arena, buf_str(&body));
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(curl);
-    atomic_store(&call->answered, true);
-    return NULL;
-}
-
-static struct call *call_start(struct server *s, const char *path, const char *key, const char *body) {
-    struct call *call = calloc(1, sizeof *call);
-    call->s = s;
-    call->ask = (struct ask){.path = path, .token = s->shopper, .key = key, .body = body};
-    arena_init(&call->arena);
-    assert_int_equal(pthread_create(&call->thread, NULL, call_run, call), 0);
-    return call;
-}
-
-/* The reply's texts live as long as the server. */
-static struct reply call_end(struct call *call) {
-    pthread_join(call->thread, NULL);
-    struct reply reply = call->reply;
-    reply.headers = arena_dup(&call->s->arena, reply.headers);
-    reply.body = arena_dup(&call->s->arena, reply.body);
-    reply_parse(call->s, &reply);
-    arena_free(&call->arena);
-    free(call);
-    return reply;
-}
-
 static struct reply give_up_on(struct fixture *f, struct call *call, enum log_outcome outcome) {
     stub_deliver(f->stub, outcome);
     return call_end(call);
@@ -129,6 +63,17 @@ static void nothing_is_answered_before_the_log_has(void **state) {
     assert_false(atomic_load(&call->answered));
     struct reply reply = give_up_on(f, call, LOG_PERSISTED);
     expect_status(reply, 201);
+}
+
+/* The connection must be suspended by then, or its resumption is lost. */
+static void the_log_may_answer_before_the_append_returns(void **state) {
+    struct fixture *f = *state;
+    f->stub->at_once = true;
+    f->stub->return_late_ms = 50;
+    for (int i = 0; i < 3; i++) {
+        struct reply reply = ask(f->s, "POST", "/v1/carts", f->s->shopper, "k", NULL);
+        expect_status(reply, 201);
+    }
 }
 
 static void what_was_not_kept_is_said_to_be(void **state) {
@@ -288,6 +233,35 @@ static void a_stop_answers_those_who_wait(void **state) {
     assert_int_equal(stub_held(f->stub), 0);
 }
 
+/* Connections that were open before may ask on, but not write. */
+static void a_stopping_server_takes_no_writes(void **state) {
+    struct fixture *f = *state;
+    restart(f, 5000);
+    struct call *call = call_start(f->s, "/v1/carts", "1", NULL);
+    stub_await(f->stub, 1);
+    const char *probe = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n";
+    int prober = raw_connect(f->s), writer = raw_connect(f->s);
+    raw_send(writer, str_from(probe));
+    assert_int_equal(raw_status(raw_receive(f->s, writer, "ready\n")), 200);
+    pthread_t stopper;
+    assert_int_equal(pthread_create(&stopper, NULL, stop_run, f->s->api), 0);
+    do
+        raw_send(prober, str_from(probe));
+    while (raw_status(raw_receive(f->s, prober, "ready\n")) == 200);
+    raw_send(writer, str_from(format(f->s,
+                                     "POST /v1/carts HTTP/1.1\r\nHost: x\r\n%s\r\nIdempotency-Key: k\r\n"
+                                     "Content-Length: 0\r\n\r\n",
+                                     f->s->shopper)));
+    struct str answer = raw_receive(f->s, writer, NULL);
+    assert_int_equal(raw_status(answer), 503);
+    assert_non_null(strstr(answer.ptr, "/problems/log-unavailable"));
+    assert_int_equal(f->stub->count, 1);
+    close(prober), close(writer);
+    expect_status(give_up_on(f, call, LOG_PERSISTED), 201);
+    pthread_join(stopper, NULL);
+    f->s->api = NULL;
+}
+
 /* ---- many at once ---- */
 
 enum { CROWD = 8, CROWD_EACH = 60 };
@@ -384,6 +358,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(nothing_is_answered_before_the_log_has),
+        TEST(the_log_may_answer_before_the_append_returns),
         TEST(what_was_not_kept_is_said_to_be),
         TEST(what_is_not_known_is_said_to_be),
         TEST(personal_details_are_kept_first),
@@ -393,6 +368,7 @@ int main(void) {
         TEST(a_log_that_fails_makes_it_unready),
         TEST(a_client_may_leave_while_the_log_works),
         TEST(a_stop_answers_those_who_wait),
+        TEST(a_stopping_server_takes_no_writes),
         TEST(a_crowd_gets_what_the_log_said),
         TEST(on_a_full_disk_nothing_is_acknowledged),
     };

@@ -70,6 +70,18 @@ static void doubtful_framing_is_refused(void **state) {
     still_serves(s);
 }
 
+/* Each of the two alone would be fine with this body. */
+static void two_lengths_are_refused_even_if_they_agree(void **state) {
+    struct server *s = *state;
+    const char *request = format(s,
+                                 "POST /v1/carts HTTP/1.1\r\n" CLOSE "%s\r\nIdempotency-Key: k\r\nContent-Type: "
+                                 "application/json\r\nContent-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                 "2\r\n{}\r\n0\r\n\r\n",
+                                 s->shopper);
+    assert_int_equal(raw_status(raw_ask(s, str_from(request))), 400);
+    expect_nothing_appended(s);
+}
+
 static void headers_of_ours_come_once(void **state) {
     struct server *s = *state;
     const char *twice[] = {"Idempotency-Key: a\r\nIdempotency-Key: b",
@@ -287,6 +299,7 @@ static void slow_clients_are_cut_off(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(doubtful_framing_is_refused),
+        cmocka_unit_test(two_lengths_are_refused_even_if_they_agree),
         cmocka_unit_test(headers_of_ours_come_once),
         cmocka_unit_test(lines_that_are_none),
         cmocka_unit_test(a_zero_byte_does_not_end_the_path),
