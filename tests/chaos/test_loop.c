@@ -21,6 +21,28 @@ static void test_repeated_commands(void **state) {
     run_stop(&run);
 }
 
+/* The same, when all of them wait in the log and are decided together. */
+static void test_repeated_in_one_batch(void **state) {
+    struct place *place = *state;
+    struct run run;
+    run_start(&run, place, 0);
+    append_input(&run, 1, STR("same"), "shopper", "h1");
+    append_input(&run, 1, STR("same"), "shopper", "h1");
+    append_input(&run, 1, STR("same"), "shopper", "h2");
+    append_input(&run, 1, STR("other"), "shopper", "h1");
+    run_stop(&run);
+    run_start(&run, place, 2);
+    await(run.log, TOPIC_ORDER_EVENTS, 3);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.records, 3);
+    assert_int_equal(seen.from_actor_refused, 1);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.command"), 2);
+    assert_int_equal(number(place, "SELECT max(epoch) FROM decider.shard"), 1); /* at the first go */
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.parked"), 0);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
 /* A record that cannot be handled is parked, what follows of its subject behind it, in order; others go on. Marked for
  * a retry that fails it stays; dropped, what was behind it is applied. */
 static void test_parked_subject(void **state) {
@@ -150,9 +172,13 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_repeated_commands),           PLACED(test_parked_subject),
-        PLACED(test_unknown_schema_halts),        PLACED(test_fenced_owner),
-        PLACED(test_record_the_database_refuses), PLACED(test_database_connections_cut),
+        PLACED(test_repeated_commands),
+        PLACED(test_repeated_in_one_batch),
+        PLACED(test_parked_subject),
+        PLACED(test_unknown_schema_halts),
+        PLACED(test_fenced_owner),
+        PLACED(test_record_the_database_refuses),
+        PLACED(test_database_connections_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

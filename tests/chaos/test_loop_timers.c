@@ -6,7 +6,7 @@ enum { WAITING = 2500 }; /* more than two polls' worth */
 /* So many inputs of one order, all at once. */
 static void append_many(struct run *run, int order) {
     BUF_AUTO value = {0};
-    char key[40], ids[WAITING][16];
+    char key[40], ids[WAITING][24];
     struct err err = {0};
     key_of(order, key);
     encode_pick(order, "shopper", STR("h"), &value);

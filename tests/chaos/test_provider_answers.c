@@ -23,7 +23,7 @@ struct stub {
     int port;
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below */
-    const char *answer;
+    char answer[1024];    /* "": none */
     char request[4096];
 };
 
@@ -52,9 +52,10 @@ static void *stub_main(void *user) {
         read_request(socket, request, sizeof(request));
         pthread_mutex_lock(&stub.lock);
         memcpy(stub.request, request, sizeof(request));
-        const char *answer = stub.answer;
+        char answer[sizeof(stub.answer)];
+        memcpy(answer, stub.answer, sizeof(answer));
         pthread_mutex_unlock(&stub.lock);
-        if (answer)
+        if (answer[0])
             assert_int_equal(send(socket, answer, strlen(answer), MSG_NOSIGNAL), strlen(answer));
         close(socket);
     }
@@ -102,7 +103,8 @@ static struct intent_provider_answered answer_to(enum intent_provider_action act
         buf_printf(&text, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status, strlen(body),
                    body);
     pthread_mutex_lock(&stub.lock);
-    stub.answer = body ? text.ptr : NULL;
+    assert_true(text.len < sizeof(stub.answer));
+    snprintf(stub.answer, sizeof(stub.answer), "%s", body ? text.ptr : "");
     pthread_mutex_unlock(&stub.lock);
     buf_printf(&url, "http://127.0.0.1:%d", stub.port);
     assert_true(provider_open(url.ptr, STR("sk_test"), &provider, &err));
