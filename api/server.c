@@ -49,7 +49,7 @@ static void handle(struct request *request) {
     request->phase = PHASE_HANDLED;
     flights_request_began(request->api->flights);
     connections_allow(request->connection, request->api->config.ack_timeout_ms * 2 + ANSWER_TIMEOUT_MS);
-    if (request->answer_early || !request_body_end(request))
+    if (!request_body_end(request))
         answer_err(request, &request->err);
     else
         request->route->handler(request);
