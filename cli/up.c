@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/server.h"
@@ -200,6 +201,15 @@ static bool is_ready(void *user, struct buf *why) {
 
 /* ---- life ---- */
 
+/* A connection is a descriptor, and the soft limit that shells give is far below what the API is made for. */
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static bool start(struct up *up, struct err *err) {
     if (!load_shop(up, err) || !config_require("DATABASE_URL", &up->database_url, err) ||
         !config_require("REDIS_URL", &up->redis_url, err) || !open_provider(up, err) ||
@@ -246,6 +256,7 @@ int up_main(int argc, char **argv) {
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread, so that all inherit it */
+    raise_descriptor_limit();
     if (status == CLI_OK && !start(up, &err))
         status = cli_fail(&err);
     if (status == CLI_OK) {

@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -33,8 +34,17 @@ void random_bytes(void *ret, size_t len) {
     }
 }
 
+/* EVP_sha256() looks its implementation up on each use, which costs as much as hashing an id. */
+static EVP_MD *sha256_implementation;
+
+static void fetch_sha256(void) {
+    sha256_implementation = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
 void sha256(struct str data, uint8_t ret[SHA256_SIZE]) {
-    if (EVP_Digest(data.ptr, data.len, ret, NULL, EVP_sha256(), NULL) != 1)
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fetch_sha256);
+    if (!sha256_implementation || EVP_Digest(data.ptr, data.len, ret, NULL, sha256_implementation, NULL) != 1)
         crypto_abort();
 }
 
