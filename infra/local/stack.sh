@@ -196,6 +196,10 @@ postgres_start() {
     make_pg_folder "$pg_socket"
     [ -e "$pg_data" ] || postgres_create
     service_start postgres "${as_user[@]}" "$(pg_tool postgres)" -D "$pg_data" "${settings[@]}"
+    postgres_await
+}
+
+postgres_await() {
     service_await postgres 60 pg_isready -q -h "$pg_socket" -U postgres -d postgres
 }
 
@@ -226,6 +230,10 @@ SQL
 redis_start() {
     service_start redis redis-server --port 0 --unixsocket "$redis_socket" --unixsocketperm 700 --dir "$data/redis" \
         --save '' --appendonly no --maxmemory-policy noeviction --daemonize no
+    redis_await
+}
+
+redis_await() {
     service_await redis 30 redis-cli -s "$redis_socket" ping
 }
 
@@ -235,13 +243,13 @@ provider_start() {
     service_await provider 30 port_taken "${address##*:}"
 }
 
-up_await() {
-    service_await up 60 curl -fsS -m 5 -o /dev/null "$ORDERLOG_API/readyz"
-}
-
 up_start() {
     service_start up "$ORDERLOG_BIN" up
     up_await
+}
+
+up_await() {
+    service_await up 60 curl -fsS -m 5 -o /dev/null "$ORDERLOG_API/readyz"
 }
 
 # --- all of it ------------------------------------------------------------------------------------------------------

@@ -69,6 +69,12 @@ view() {
     psql -XAtq -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "$1"
 }
 
+stack_await() {
+    postgres_await
+    redis_await
+    up_await
+}
+
 # kill -9, then wait for the supervisor to bring up another.
 kill_hard() {
     local name=$1 old new deadline=$(($(uptime_s) + 20))
@@ -83,7 +89,7 @@ kill_hard() {
 # Views that are folded again after a crash may take a while: until then verify ends with 2, as it cannot compare them.
 settle_and_verify() {
     local status deadline=$(($(uptime_s) + 90))
-    up_await
+    stack_await
     while status=0 && "$ORDERLOG_BIN" verify --wait 60 --output json >"$dir/verify.json" || status=$?; do
         [ "$status" = 2 ] && [ "$(uptime_s)" -lt "$deadline" ] || break
         sleep 0.5
@@ -116,7 +122,7 @@ crash_under_feed() {
     for orders in 60 100 140 180 220; do
         await_orders "$orders"
         kill_hard "$name"
-        up_await
+        stack_await
     done
     feed_finish "$baskets"
     settle_and_verify
