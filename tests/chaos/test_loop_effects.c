@@ -12,7 +12,9 @@ struct outside {
     char calls[96]; /* a file with the keys of the calls made, one a line */
     enum dies dies;
     int unknown_first; /* so many calls have no outcome yet */
-    int made;
+    atomic_int made;
+    atomic_bool first_may_end; /* with `first_waits`: the first call hangs until then */
+    bool first_waits;
 };
 
 static void outside_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {
@@ -26,7 +28,10 @@ static void outside_call(void *user, const struct message *request, struct arena
     close(file);
     if (outside->dies == DIES_AFTER_THE_CALL)
         kill(getpid(), SIGKILL);
-    bool known = outside->made++ >= outside->unknown_first;
+    int nth = atomic_fetch_add(&outside->made, 1);
+    while (nth == 0 && outside->first_waits && !atomic_load(&outside->first_may_end))
+        clock_sleep_ms(1);
+    bool known = nth >= outside->unknown_first;
     answer->type = MESSAGE_INTENT_PROVIDER_ANSWERED;
     answer->intent_provider_answered = (struct intent_provider_answered){
         .order_id = call->order_id,
@@ -156,15 +161,42 @@ static void test_fenced_while_calling(void **state) {
     run_stop(&run);
 }
 
+/* A call hangs, the shard is taken over and the call is made again: of both answers one is decided. */
+static void test_late_answer_of_an_earlier_owner(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.first_waits = true;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    while (atomic_load(&outside.made) < 1)
+        clock_sleep_ms(1);
+    execute(place, "UPDATE decider.shard SET epoch = epoch + 1, owner = 'somebody else'");
+    append_input(&run, 1, STR("b"), "shopper", "h"); /* whereupon the owner sees that it is none */
+    while (atomic_load(&outside.made) < 2)
+        clock_sleep_ms(1);
+    atomic_store(&outside.first_may_end, true);
+    for (int i = 0; i < 10; i++) { /* turns of the loop, in which it could take the late answer for one of its own */
+        append_numbered(&run, i);
+        await(run.log, TOPIC_ORDER_REQUESTS, 4 + i);
+    }
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_called, 1);
+    assert_int_equal(seen.records, 13);
+    seen_free(&seen);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 2);
+}
+
 int main(void) {
     if (!database_is_there())
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_killed_around_the_call),
-        PLACED(test_answer_is_not_committed),
-        PLACED(test_unknown_outcome),
-        PLACED(test_fenced_while_calling),
+        PLACED(test_killed_around_the_call), PLACED(test_answer_is_not_committed),         PLACED(test_unknown_outcome),
+        PLACED(test_fenced_while_calling),   PLACED(test_late_answer_of_an_earlier_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
