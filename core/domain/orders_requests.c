@@ -2,6 +2,8 @@
 
 #include "core/domain/pricing.h"
 
+enum { HELD_MAX = 16 }; /* of one order; who sends more has not waited for an answer */
+
 static struct str status_name(enum order_status status) {
     static const struct str names[] = {
         [ORDER_STATUS_PENDING] = {"pending", 7},
@@ -53,6 +55,10 @@ static void cancel(struct room *room, struct state_order *order, struct str shop
 static void hold(struct room *room, struct row *row, const struct order_cancel_order *request) {
     struct state_held_order *held = row->state;
     struct state_held_cancel_list old = held ? held->cancels : (struct state_held_cancel_list){0};
+    if (old.count >= HELD_MAX) {
+        orders_refuse(room, request->order_id, REASON_NOT_FOUND, STR("there is no such order yet"));
+        return;
+    }
     struct state_held_cancel_list list = {arena_array(room->arena, struct state_held_cancel, old.count + 1),
                                           old.count + 1};
     if (old.count)

@@ -54,6 +54,10 @@ static const struct scenario scenarios[] = {
      {MESSAGE_ORDER_DELIVERED, MESSAGE_ORDER_COMPLETED}, ORDER_STATUS_COMPLETED},
     {"completed by the money", {TO_SHIPPED, CONSUMED, DELIVERED}, CAPTURED, {MESSAGE_ORDER_COMPLETED}, ORDER_STATUS_COMPLETED},
     {"completed by the stock", {TO_SHIPPED, CAPTURED, DELIVERED}, CONSUMED, {MESSAGE_ORDER_COMPLETED}, ORDER_STATUS_COMPLETED},
+    {"captured before it ships", {TO_CONFIRMED, PICKED, CAPTURED}, DISPATCHED,
+     {MESSAGE_ORDER_SHIPPED, MESSAGE_INVENTORY_CONSUME_RESERVATION}, ORDER_STATUS_SHIPPED},
+    {"refunded before it is consumed", {TO_SHIPPED, DELIVERED, CAPTURED, MESSAGE_PAYMENT_REFUNDED}, CONSUMED,
+     {MESSAGE_ORDER_COMPLETED}, ORDER_STATUS_COMPLETED},
     {"not before it is consumed", {TO_SHIPPED, DELIVERED}, CAPTURED, {0}, ORDER_STATUS_DELIVERED},
     {"not before it is captured", {TO_SHIPPED, DELIVERED}, CONSUMED, {0}, ORDER_STATUS_DELIVERED},
 
@@ -76,6 +80,10 @@ static const struct scenario scenarios[] = {
     {"refused after it was cancelled", {PLACE, CANCEL}, MESSAGE_RESERVATION_STOCK_REFUSED, {0}, ORDER_STATUS_CANCELLED},
     {"cancelled before it is paid for", {PLACE, RESERVED}, CANCEL,
      {MESSAGE_ORDER_CANCELLED, RELEASE, VOID}, ORDER_STATUS_CANCELLED},
+    {"cancelled while it is being paid for", {PLACE, RESERVED, REQUESTED}, CANCEL,
+     {MESSAGE_ORDER_CANCELLED, RELEASE, VOID}, ORDER_STATUS_CANCELLED},
+    {"cancelled while nobody knows", {PLACE, RESERVED, REQUESTED, MESSAGE_PAYMENT_OUTCOME_UNKNOWN}, CANCEL,
+     {MESSAGE_ORDER_CANCELLED, RELEASE, VOID}, ORDER_STATUS_CANCELLED},
     {"cancelled after a decline", {PLACE, RESERVED, REQUESTED, DECLINED}, CANCEL,
      {MESSAGE_ORDER_CANCELLED, RELEASE, VOID}, ORDER_STATUS_CANCELLED},
     {"authorised after it was cancelled", {PLACE, RESERVED, REQUESTED, CANCEL}, AUTHORIZED, {VOID}, ORDER_STATUS_CANCELLED},
@@ -95,6 +103,14 @@ static const struct scenario scenarios[] = {
      {MESSAGE_ORDER_CANCELLING, MESSAGE_FULFILMENT_CANCEL_FULFILMENT}, ORDER_STATUS_CANCELLING},
 
     {"stock ran short before payment", {PLACE, RESERVED}, RELEASED, {MESSAGE_ORDER_CANCELLED, VOID}, ORDER_STATUS_CANCELLED},
+    {"stock ran short while it is being paid for", {PLACE, RESERVED, REQUESTED}, RELEASED,
+     {MESSAGE_ORDER_CANCELLED, VOID}, ORDER_STATUS_CANCELLED},
+    {"stock ran short while nobody knows", {PLACE, RESERVED, REQUESTED, MESSAGE_PAYMENT_OUTCOME_UNKNOWN}, RELEASED,
+     {MESSAGE_ORDER_CANCELLED, VOID}, ORDER_STATUS_CANCELLED},
+    {"authorised after stock ran short", {PLACE, RESERVED, REQUESTED, RELEASED}, AUTHORIZED, {VOID},
+     ORDER_STATUS_CANCELLED},
+    {"stock ran short while it is being cancelled", {TO_CONFIRMED, CANCEL, RELEASED}, MESSAGE_FULFILMENT_CANCELLED,
+     {MESSAGE_ORDER_CANCELLED, VOID}, ORDER_STATUS_CANCELLED},
     {"stock ran short after a decline", {PLACE, RESERVED, REQUESTED, DECLINED}, RELEASED,
      {MESSAGE_ORDER_CANCELLED, VOID}, ORDER_STATUS_CANCELLED},
     {"stock ran short after confirmation", {TO_CONFIRMED}, RELEASED,
@@ -287,8 +303,14 @@ static void test_reasons(void **state) {
         struct test_room *room = room_after(cases[i].given);
         assert_str(test_room_last(room, MESSAGE_ORDER_CANCELLED)->message.order_cancelled.reason, cases[i].reason);
         assert_str(order_state(room)->reason, cases[i].reason);
+        assert_null(order_state(room)->payment_method.ptr); /* nobody needs the token any more */
         test_room_close(room);
     }
+    struct test_room *room = room_after((int[GIVEN_MAX]){TO_CONFIRMED, CANCEL});
+    assert_str(order_state(room)->reason, "cancelled-by-shopper");
+    order_give(room, MESSAGE_FULFILMENT_CANCELLATION_REFUSED);
+    assert_null(order_state(room)->reason.ptr); /* it goes on: there is nothing to give a reason for */
+    test_room_close(room);
 }
 
 /* ---- who may cancel, and when ---- */
@@ -395,6 +417,23 @@ static void test_held_requests_expire(void **state) {
     test_room_close(room);
 }
 
+static void test_no_more_than_sixteen_are_held(void **state) {
+    (void)state;
+    struct test_room *room = test_room_open(&orders_decider);
+    char command_id[16];
+    for (int i = 0; i < 16; i++) {
+        snprintf(command_id, sizeof command_id, "early-%d", i);
+        cancel_as(room, command_id, STR(SHOPPER));
+    }
+    test_room_expect_nothing(room);
+    cancel_as(room, "one-too-many", STR(SHOPPER));
+    test_room_expect(room, MESSAGE_ORDER_COMMAND_REFUSED);
+    const struct test_record *refused = test_room_last(room, MESSAGE_ORDER_COMMAND_REFUSED);
+    assert_str(refused->command_id, "one-too-many");
+    assert_str(refused->message.order_command_refused.reason, "not-found");
+    test_room_close(room);
+}
+
 /* ---- what cannot be handled ---- */
 
 static void test_poison(void **state) {
@@ -434,6 +473,7 @@ int main(void) {
         cmocka_unit_test(test_early_requests_are_held),
         cmocka_unit_test(test_early_requests_of_a_rejected_order),
         cmocka_unit_test(test_held_requests_expire),
+        cmocka_unit_test(test_no_more_than_sixteen_are_held),
         cmocka_unit_test(test_poison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,8 @@ static const struct {
      "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
     {"to be voided, unknown", "A V a?",
      "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    {"second attempt, to be voided", "A a- S V",
+     "        R  R  N R  R R .  Av DV DV U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
     {"declined", "A a-", "        R  Qa N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
     {"declined for the fifth time", "A a- S a! S a- S a~ S a-",
      "        R  R  N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
