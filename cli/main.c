@@ -49,6 +49,7 @@ static const struct cli_command commands[] = {
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
+    {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},
     {"provider", "Run a sandbox payment provider", provider_help, provider_main},
 };

@@ -19,8 +19,7 @@ static const struct schema_subject *subject_of(const struct log_record *record) 
     return version ? version->subject : NULL;
 }
 
-/* The event as JSON: null for a tombstone, and for what cannot be decoded (then err says why). */
-static void add_event(struct buf *ret, const struct log_record *record, struct arena *scratch, struct err *err) {
+void tail_add_event(struct buf *ret, const struct log_record *record, struct arena *scratch, struct err *err) {
     struct message message;
     const struct schema_subject *subject = record->value.ptr ? subject_of(record) : NULL;
     arena_reset(scratch);
@@ -66,7 +65,7 @@ static bool header_comes_again(const struct log_record *record, size_t index) {
     return false;
 }
 
-static void add_headers(struct buf *ret, const struct log_record *record) {
+void tail_add_headers(struct buf *ret, const struct log_record *record) {
     const char *before = "{";
     for (size_t i = 0; i < record->header_count; i++) {
         if (header_comes_again(record, i))
@@ -92,9 +91,9 @@ static void add_json_line(const struct tail_style *style, const struct log_recor
     buf_printf(ret, ",\"type\":");
     add_text_or_null(ret, envelope->type);
     buf_printf(ret, ",\"headers\":");
-    add_headers(ret, record);
+    tail_add_headers(ret, record);
     buf_printf(ret, ",\"event\":");
-    add_event(ret, record, scratch, &err);
+    tail_add_event(ret, record, scratch, &err);
     if (err.kind) {
         buf_printf(ret, ",\"error\":");
         buf_add_json_string(ret, str_from(err.detail));
@@ -112,7 +111,7 @@ static void add_json_line(const struct tail_style *style, const struct log_recor
 /* ---- a line of the table ---- */
 
 /* Keys and types are whatever somebody wrote; a terminal must not take them for commands. */
-static void add_printable(struct buf *ret, struct str text) {
+void tail_add_printable(struct buf *ret, struct str text) {
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         buf_add_char(ret, c < 0x20 || c == 0x7f ? '?' : (char)c);
@@ -174,13 +173,13 @@ static void add_table_line(const struct tail_style *style, const struct log_reco
     line_printf(&line, "\033[2m", "%-27s  ", text.ptr);
     line_printf(&line, "\033[36m", "%.*s %d/%" PRId64 "  ", STR_ARG(record->topic), record->partition, record->offset);
     buf_reset(&text);
-    add_printable(&text, type_short(envelope->type));
+    tail_add_printable(&text, type_short(envelope->type));
     line_printf(&line, "\033[1;32m", "%s  ", text.ptr ? text.ptr : "");
     buf_reset(&text);
-    add_printable(&text, record->key);
+    tail_add_printable(&text, record->key);
     line_printf(&line, "\033[33m", "%s  ", text.ptr ? text.ptr : "");
     buf_reset(&text);
-    add_event(&text, record, scratch, &err);
+    tail_add_event(&text, record, scratch, &err);
     if (err.kind)
         line_printf(&line, "\033[31m", "(%s) ", err.detail);
     line_add(&line, "", buf_str(&text));
@@ -247,7 +246,7 @@ static void add_token(char token, const struct tail_style *style, const struct l
         if (style->hex)
             add_hex(ret, record->value);
         else if (record->value.ptr)
-            add_event(ret, record, scratch, NULL);
+            tail_add_event(ret, record, scratch, NULL);
         break;
     case 'S':
         buf_printf(ret, "%" PRId64, record->value.ptr ? (int64_t)record->value.len : INT64_C(-1));

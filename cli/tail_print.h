@@ -20,4 +20,14 @@ CHECK_RESULT bool tail_format_check(const char *format, char *ret_bad);
 void tail_print(const struct tail_style *style, const struct log_record *record, const struct envelope *envelope,
                 struct arena *scratch, struct buf *ret);
 
+/* Its parts, for other commands that show records. */
+
+/* Appends the event as JSON: null for a tombstone, and for what cannot be decoded (then err says why). The arena is
+ * scratch, and is reset. */
+void tail_add_event(struct buf *ret, const struct log_record *record, struct arena *scratch, struct err *err);
+/* Appends the headers as a JSON object. */
+void tail_add_headers(struct buf *ret, const struct log_record *record);
+/* Appends text that a terminal cannot take for commands. */
+void tail_add_printable(struct buf *ret, struct str text);
+
 #endif
