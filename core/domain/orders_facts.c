@@ -25,8 +25,10 @@ static void react(struct room *room, struct state_order *order, const struct mes
         if (confirmed)
             orders_cancel_begin(room, order, reason_slug(REASON_AUTHORIZATION_EXPIRED));
         return;
-    case MESSAGE_PAYMENT_AUTHORIZED: /* payments voids what comes after a VoidPayment; to ask again does no harm */
-        if (order_has_ended(order->status))
+    case MESSAGE_PAYMENT_AUTHORIZED:
+        /* An order that ended after its payment was asked for has asked for the void too, and payments holds on to
+         * that: to ask again would only be refused, under the id of the shopper's own command. */
+        if (order_has_ended(order->status) && !order->deadline.has)
             orders_ask_void(room, order, order->reason);
         return;
     case MESSAGE_FULFILMENT_CANCELLATION_REFUSED:

@@ -2,6 +2,7 @@
  * answers as it likes, and every topic is read at its own pace. When all is quiet, every order_id that was asked for
  * has come to its end, the stock adds up, and money was taken for what was sent and for nothing else. */
 #include "core/domain/cart.h"
+#include "core/domain/payments.h"
 #include "tests/support/room.h"
 
 #include <stdio.h>
@@ -189,14 +190,24 @@ static bool answer_intent(struct chain *chain) {
 
 /* ---- the walk ---- */
 
+/* What orders asks of payments is never in vain: a refusal would go out under the id of the shopper's command. */
+static void check_not_refused(struct chain *chain, const struct test_record *record, size_t before) {
+    enum message_type type = record->message.type;
+    if ((type == MESSAGE_PAYMENT_VOID_PAYMENT || type == MESSAGE_PAYMENT_CAPTURE_PAYMENT) &&
+        test_room_emits(chain->rooms[PAYMENTS], before, MESSAGE_PAYMENT_COMMAND_REFUSED))
+        fail_msg("payments refuses what orders asks of it: %.*s", STR_ARG(message_name(type)));
+}
+
 static bool read_one(struct chain *chain, size_t at) {
     struct channel *channel = &chain->channels[at];
     if (channel->next == channel->count)
         return false;
     const struct test_record *record = channel->items[channel->next++];
+    size_t before = chain->rooms[PAYMENTS]->log_count;
     if (!test_room_pass(chain->rooms[channel->room], record))
         fail_msg("%s cannot handle %.*s: %s", chain->rooms[channel->room]->decider->service,
                  STR_ARG(message_name(record->message.type)), chain->rooms[channel->room]->why);
+    check_not_refused(chain, record, before);
     return true;
 }
 
@@ -258,11 +269,21 @@ static const struct state_payment *payment_of(struct chain *chain, int cart, int
     return test_room_state(chain->rooms[PAYMENTS], 0, key);
 }
 
+/* A capture or void that the provider refused will be tried again. */
+static bool call_is_waiting(struct chain *chain, int cart, int buy_number) {
+    char key[32];
+    snprintf(key, sizeof key, "order-%d-%d", cart, buy_number);
+    const struct state_payment_call *call = test_room_state(chain->rooms[PAYMENTS], PAYMENTS_CALL, key);
+    return call && call->status == STATE_PAYMENT_CALL_STATUS_WAITING;
+}
+
 static bool all_ended(struct chain *chain) {
     for (int cart = 0; cart < CARTS; cart++)
         for (int i = 0; i < chain->buys[cart]; i++) {
             const struct state_order *order = order_of(chain, cart, i);
             if (!order || order->status < ORDER_STATUS_COMPLETED || order->status == ORDER_STATUS_CANCELLING)
+                return false;
+            if (call_is_waiting(chain, cart, i))
                 return false;
         }
     return true;
