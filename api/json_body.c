@@ -42,6 +42,9 @@ bool body_parse(struct str text, json_t **ret, struct err *err) {
     if (!json && json_error_code(&where) == json_error_duplicate_key)
         return err_field(err, ERR_INVALID_BODY, "", "The body has the same key twice, at line %d, column %d",
                          where.line, where.column);
+    if (!json && json_error_code(&where) == json_error_numeric_overflow)
+        return err_field(err, ERR_INVALID_BODY, "", "The body has a number that is out of range, at line %d, column %d",
+                         where.line, where.column);
     if (!json)
         return err_field(err, ERR_INVALID_BODY, "", "The body is not valid JSON at line %d, column %d", where.line,
                          where.column);
@@ -202,6 +205,8 @@ void field_text(struct fields *fields, const char *name, struct text_rule rule, 
     size_t points;
     if (!text_count(text, &points)) {
         wrong(fields, name, ERR_INVALID_BODY, "must not hold control characters");
+    } else if (rule.min == rule.max && points != rule.min) {
+        wrong(fields, name, ERR_INVALID_BODY, "must have %zu characters", rule.min);
     } else if (points < rule.min || points > rule.max) {
         wrong(fields, name, ERR_INVALID_BODY, "must have %zu to %zu characters", rule.min, rule.max);
     } else {

@@ -64,6 +64,28 @@ static void depth_is_counted_outside_of_texts(void **state) {
     take_appended(s, TOPIC_CART_EVENTS);
 }
 
+/* Replaces what stands between two texts of a good body by something else. */
+static const char *changed(struct server *s, const char *body, const char *from, const char *to) {
+    const char *at = strstr(body, from);
+    assert_non_null(at);
+    return format(s, "%.*s%s%s", (int)(at - body), body, to, at + strlen(from));
+}
+
+/* What is wrong is said as it is: a number too large is still JSON, and an exact length is no range. */
+static void the_fault_is_told_as_it_is(void **state) {
+    struct server *s = *state;
+    const char *path = format(s, "/v1/carts/%s/lines", cart_new(s, "told"));
+    struct reply reply = ask(s, "POST", path, s->shopper, "k", "{\"sku\":\"A\",\"quantity\":99999999999999999999}");
+    expect_problem(s, reply, 400, "invalid-body", "");
+    assert_non_null(strstr(reply.body.ptr, "a number that is out of range"));
+    assert_null(strstr(reply.body.ptr, "not valid JSON"));
+    const char *body = format(s, CHECKOUT_BODY("%s"), cart_new(s, "told"));
+    reply = ask(s, "POST", "/v1/checkouts", s->shopper, "k", changed(s, body, "\"US\"", "\"USA\""));
+    expect_problem(s, reply, 400, "invalid-body", "/shipping_address/country");
+    assert_non_null(strstr(reply.body.ptr, "must have 2 characters"));
+    expect_nothing_appended(s);
+}
+
 static void all_wrong_fields_are_named_at_once(void **state) {
     struct server *s = *state;
     struct reply reply = ask(s, "POST", "/v1/checkouts", s->shopper, "k", "{\"cart_id\":\"x\",\"nonsense\":1}");
@@ -72,13 +94,6 @@ static void all_wrong_fields_are_named_at_once(void **state) {
     for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
         expect_problem(s, reply, 400, "invalid-body", pointers[i]);
     expect_nothing_appended(s);
-}
-
-/* Replaces what stands between two texts of a good body by something else. */
-static const char *changed(struct server *s, const char *body, const char *from, const char *to) {
-    const char *at = strstr(body, from);
-    assert_non_null(at);
-    return format(s, "%.*s%s%s", (int)(at - body), body, to, at + strlen(from));
 }
 
 static void checkouts_are_checked_field_by_field(void **state) {
@@ -205,6 +220,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_are_strict_json),
         cmocka_unit_test(depth_is_counted_outside_of_texts),
+        cmocka_unit_test(the_fault_is_told_as_it_is),
         cmocka_unit_test(all_wrong_fields_are_named_at_once),
         cmocka_unit_test(checkouts_are_checked_field_by_field),
         cmocka_unit_test(addresses_may_be_short),
