@@ -47,6 +47,8 @@ static const struct scenario scenarios[] = {
     {"picked", {TO_CONFIRMED}, PICKED, {MESSAGE_ORDER_PROCESSING}, ORDER_STATUS_PROCESSING},
     {"shipped", {TO_CONFIRMED, PICKED}, DISPATCHED,
      {MESSAGE_ORDER_SHIPPED, MESSAGE_PAYMENT_CAPTURE_PAYMENT, MESSAGE_INVENTORY_CONSUME_RESERVATION}, ORDER_STATUS_SHIPPED},
+    {"told too late that it was cancelled", {TO_CONFIRMED, PICKED, MESSAGE_FULFILMENT_CANCELLED}, DISPATCHED,
+     {MESSAGE_ORDER_SHIPPED, MESSAGE_PAYMENT_CAPTURE_PAYMENT, MESSAGE_INVENTORY_CONSUME_RESERVATION}, ORDER_STATUS_SHIPPED},
     {"delivered", {TO_SHIPPED}, DELIVERED, {MESSAGE_ORDER_DELIVERED}, ORDER_STATUS_DELIVERED},
     {"captured while under way", {TO_SHIPPED}, CAPTURED, {0}, ORDER_STATUS_SHIPPED},
     {"consumed while under way", {TO_SHIPPED}, CONSUMED, {0}, ORDER_STATUS_SHIPPED},
@@ -296,6 +298,7 @@ static void test_reasons(void **state) {
     } cases[] = {
         {{PLACE, CANCEL}, "cancelled-by-shopper"},
         {{TO_CONFIRMED, CANCEL, MESSAGE_FULFILMENT_CANCELLED}, "cancelled-by-shopper"},
+        {{PLACE, RESERVED, REQUESTED, DECLINED, CANCEL}, "cancelled-by-shopper"},
         {{PLACE, RESERVED, RELEASED}, "stock-short"},
         {{TO_CONFIRMED, RELEASED, MESSAGE_FULFILMENT_CANCELLED}, "stock-short"},
         {{TO_CONFIRMED, MESSAGE_PAYMENT_AUTHORIZATION_EXPIRED, MESSAGE_FULFILMENT_CANCELLED}, "authorization-expired"},
@@ -305,6 +308,7 @@ static void test_reasons(void **state) {
         assert_str(test_room_last(room, MESSAGE_ORDER_CANCELLED)->message.order_cancelled.reason, cases[i].reason);
         assert_str(order_state(room)->reason, cases[i].reason);
         assert_null(order_state(room)->payment_method.ptr); /* nobody needs the token any more */
+        assert_null(test_room_timer(room, ORDER, "deadline"));
         test_room_close(room);
     }
     struct test_room *room = room_after((int[GIVEN_MAX]){TO_CONFIRMED, CANCEL});

@@ -198,6 +198,10 @@ static void test_facts_are_recorded(void **state) {
         order_give_message(room, &asked);
         assert_int_equal(order_state(room)->attempt, 2);
         assert_int_equal(order_state(room)->payment, STATE_ORDER_PAYMENT_AUTHORIZING);
+        struct message declined = order_record(MESSAGE_PAYMENT_DECLINED);
+        declined.payment_declined.attempt = 2;
+        order_give_message(room, &declined);
+        assert_int_equal(order_state(room)->payment, STATE_ORDER_PAYMENT_DECLINED);
         struct message failed = order_record(MESSAGE_PAYMENT_VOID_FAILED);
         failed.payment_void_failed.attempt = 2;
         order_give_message(room, &failed);

@@ -246,6 +246,19 @@ static void test_no_more_than_sixteen_are_held(void **state) {
     test_room_close(room);
 }
 
+/* A call that is being made, or is over, is not made again. */
+static void test_nothing_is_tried_again_that_does_not_wait(void **state) {
+    (void)state;
+    static const char *const given[] = {"", "A", "A a+", "A a+ C", "A a+ C c- T", "A a+ C c+", "A a+ V v+"};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        struct test_room *room = room_after(given[i]);
+        struct seen before = seen_now(room);
+        assert_true(test_room_timer_due(room, ORDER, "retry"));
+        assert_str(str_from(effects_since(room, before)), ".");
+        test_room_close(room);
+    }
+}
+
 static void test_key_reused(void **state) {
     (void)state;
     struct test_room *room = room_after("A a-");
@@ -269,6 +282,7 @@ int main(void) {
         cmocka_unit_test(test_held_until_it_expires),
         cmocka_unit_test(test_held_and_voided),
         cmocka_unit_test(test_no_more_than_sixteen_are_held),
+        cmocka_unit_test(test_nothing_is_tried_again_that_does_not_wait),
         cmocka_unit_test(test_key_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

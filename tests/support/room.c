@@ -47,6 +47,7 @@ void test_room_batch_begin(struct test_room *room) {
     room->in_batch = true;
     room->room.scratch = NULL;
     memset(room->loaded_open, 0, sizeof room->loaded_open);
+    room->catalogue_wanted = false;
     for (size_t i = 0; i < room->row_count; i++) {
         room->rows[i]->wanted = room->rows[i]->loaded = false;
         room->rows[i]->row.state = NULL;

@@ -74,7 +74,8 @@ struct test_room {
     size_t row_count;
     int64_t next_offset; /* of the records given */
     bool in_batch;
-    bool loaded_open[8]; /* by table: room_want_open was asked in this batch */
+    bool loaded_open[8];   /* by table: room_want_open was asked in this batch */
+    bool catalogue_wanted; /* in this batch */
     bool wanting;
     bool asked;     /* in this round of wanting */
     size_t effects; /* puts, emits, timers and intents so far */

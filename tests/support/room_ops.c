@@ -74,6 +74,11 @@ static void op_want_open(struct room *base, int table) {
             room->rows[i]->wanted = true;
 }
 
+static void op_want_catalogue(struct room *base) {
+    assert_true(of(base)->wanting);
+    of(base)->catalogue_wanted = true;
+}
+
 static struct row *op_next_open(struct room *base, int table, struct row *after) {
     struct test_room *room = of(base);
     assert_true(room->loaded_open[table]);
@@ -199,6 +204,8 @@ static void op_intent(struct room *base, struct str id, struct str key, const st
 static bool op_product(struct room *base, struct str sku, struct product *ret) {
     struct test_room *room = of(base);
     assert_true(room->decider->reads_catalogue);
+    if (room->in_batch && !room->catalogue_wanted) /* a test may look at any time */
+        fail_msg("%s looks for a product in a catalogue that may be older than the log", room->decider->service);
     for (size_t i = 0; i < room->product_count; i++)
         if (str_eq(room->products[i].sku, sku)) {
             *ret = room->products[i];
@@ -216,6 +223,7 @@ const struct room_ops test_room_ops = {
     .row = op_row,
     .want = op_want,
     .want_open = op_want_open,
+    .want_catalogue = op_want_catalogue,
     .put = op_put,
     .next_open = op_next_open,
     .emit = op_emit,
