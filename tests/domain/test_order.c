@@ -425,7 +425,7 @@ static void test_held_requests_expire(void **state) {
 static void test_no_more_than_sixteen_are_held(void **state) {
     (void)state;
     struct test_room *room = test_room_open(&orders_decider);
-    char command_id[16];
+    char command_id[32];
     for (int i = 0; i < 16; i++) {
         snprintf(command_id, sizeof command_id, "early-%d", i);
         cancel_as(room, command_id, STR(SHOPPER));

@@ -190,12 +190,16 @@ static bool answer_intent(struct chain *chain) {
 
 /* ---- the walk ---- */
 
-/* What orders asks of payments is never in vain: a refusal would go out under the id of the shopper's command. */
-static void check_not_refused(struct chain *chain, const struct test_record *record, size_t before) {
+/* What orders asks of the others is never in vain: a refusal would go out under the id of the shopper's command. */
+static void check_not_refused(struct chain *chain, const struct channel *channel, const struct test_record *record,
+                              size_t before) {
     enum message_type type = record->message.type;
-    if ((type == MESSAGE_PAYMENT_VOID_PAYMENT || type == MESSAGE_PAYMENT_CAPTURE_PAYMENT) &&
-        test_room_emits(chain->rooms[PAYMENTS], before, MESSAGE_PAYMENT_COMMAND_REFUSED))
-        fail_msg("payments refuses what orders asks of it: %.*s", STR_ARG(message_name(type)));
+    bool asked = type == MESSAGE_PAYMENT_VOID_PAYMENT || type == MESSAGE_PAYMENT_CAPTURE_PAYMENT ||
+                 type == MESSAGE_FULFILMENT_CANCEL_FULFILMENT;
+    const struct test_room *room = chain->rooms[channel->room];
+    if (asked && (test_room_emits(room, before, MESSAGE_PAYMENT_COMMAND_REFUSED) ||
+                  test_room_emits(room, before, MESSAGE_FULFILMENT_COMMAND_REFUSED)))
+        fail_msg("%s refuses what orders asks of it: %.*s", room->decider->service, STR_ARG(message_name(type)));
 }
 
 static bool read_one(struct chain *chain, size_t at) {
@@ -203,11 +207,11 @@ static bool read_one(struct chain *chain, size_t at) {
     if (channel->next == channel->count)
         return false;
     const struct test_record *record = channel->items[channel->next++];
-    size_t before = chain->rooms[PAYMENTS]->log_count;
+    size_t before = chain->rooms[channel->room]->log_count;
     if (!test_room_pass(chain->rooms[channel->room], record))
         fail_msg("%s cannot handle %.*s: %s", chain->rooms[channel->room]->decider->service,
                  STR_ARG(message_name(record->message.type)), chain->rooms[channel->room]->why);
-    check_not_refused(chain, record, before);
+    check_not_refused(chain, channel, record, before);
     return true;
 }
 
