@@ -222,7 +222,8 @@ static void op_intent(struct room *room, struct str id, struct str key, const st
     if (!message_encode(schema_subject_find(STR("intent/payment")), message, &request, &batch->failure))
         return;
     struct intent_op *op = arena_new(&batch->arena, struct intent_op);
-    op->effect = (struct effect){.shard = batch->shard->index,
+    op->effect = (struct effect){.created_us = clock_now_us(),
+                                 .shard = batch->shard->index,
                                  .epoch = batch->shard->epoch,
                                  .id = arena_dup(&batch->arena, id),
                                  .key = arena_dup(&batch->arena, key),

@@ -294,6 +294,7 @@ static bool save_intents(struct batch *batch, struct err *err) {
     for (int i = 0; i < 4; i++)
         pg_add_array(&params, PG_TEXT);
     pg_add_array(&params, PG_BYTES);
+    pg_add_array(&params, PG_I64);
     for (const struct intent_op *op = batch->intents; op; op = op->next) {
         pg_array_i64(&params, 1, op->effect.shard);
         pg_array_str(&params, 2, op->effect.id);
@@ -301,13 +302,14 @@ static bool save_intents(struct batch *batch, struct err *err) {
         pg_array_str(&params, 4, op->effect.command_id);
         pg_array_str(&params, 5, op->effect.traceparent);
         pg_array_str(&params, 6, op->effect.request);
+        pg_array_i64(&params, 7, op->effect.created_us);
         count++;
     }
     return !count ||
            pg_exec(batch->loop->pg,
                    "INSERT INTO decider.intent (service, shard, id, key, command_id, traceparent, request, created_us) "
-                   "SELECT $1, *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM "
-                   "UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[])",
+                   "SELECT $1, * FROM "
+                   "UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bigint[])",
                    &params, NULL, err);
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/metrics.h"
 #include "core/codec/avro.h"
 
 struct task {
@@ -148,7 +149,20 @@ void effects_close(struct effects *effects) {
     free(effects);
 }
 
+static bool is_too_old(const struct effect *effect) {
+    if (clock_now_us() - effect->created_us < EFFECT_GIVE_UP_US)
+        return false;
+    metrics_add(metrics_counter("orderlog_effects_left_to_operators_total",
+                                "Outside calls without an outcome that are too old to be made again", ""),
+                1);
+    logging_write(LOG_ERROR, "effects.left_to_operators", "intent=%.*s key=%.*s", STR_ARG(effect->id),
+                  STR_ARG(effect->key));
+    return true;
+}
+
 void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms) {
+    if (is_too_old(effect))
+        return;
     struct task *task = mem_zalloc(sizeof(*task));
     task->result = copy_effect(effect);
     task->due_us = clock_monotonic_us() + delay_ms * 1000;

@@ -14,6 +14,9 @@ struct effects;
 typedef void effect_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
 typedef void effects_wake(void *user);
 
+/* Providers forget idempotency keys after about 24 hours; after that, the same call would be a fresh one. */
+#define EFFECT_GIVE_UP_US (INT64_C(20) * 3600 * 1000 * 1000)
+
 /* One intent, as it stands in the table. Copied. */
 struct effect {
     int32_t shard;
@@ -23,6 +26,7 @@ struct effect {
     struct str command_id;
     struct str traceparent;
     struct str request; /* message_encode()d, subject intent/… */
+    int64_t created_us; /* when it was decided: no call is begun EFFECT_GIVE_UP_US after that */
 };
 
 /* What came of it: the caller's to free with effect_result_free. */
@@ -37,7 +41,9 @@ struct effects *effects_open(effect_call *call, void *user, int threads, effects
 /* Waits for the calls in flight. */
 void effects_close(struct effects *effects);
 void effects_add(struct effects *effects, const struct effect *effect);
-/* Calls again after `delay_ms`. */
+/* Calls again after `delay_ms`. An intent that is too old for a call is left in its table for operators to look up at
+ * the provider, and said so in the log (`effects.left_to_operators`) and in orderlog_effects_left_to_operators_total.
+ */
 void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms);
 /* Forgets what waits for this shard, and the answers not yet taken. */
 void effects_drop(struct effects *effects, int32_t shard);

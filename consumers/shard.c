@@ -232,7 +232,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
     add_key(loop, shard, &params);
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(loop->pg,
-                 "SELECT id, key, command_id, traceparent, request FROM decider.intent "
+                 "SELECT id, key, command_id, traceparent, request, created_us FROM decider.intent "
                  "WHERE service = $1 AND shard = $2::bigint ORDER BY created_us, id",
                  &params, &rows, err))
         return false;
@@ -241,6 +241,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
         struct str *columns[] = {&effect.id, &effect.key, &effect.command_id, &effect.traceparent, &effect.request};
         for (int c = 0; c < 5; c++)
             *columns[c] = pg_get_str(rows, i, c);
+        effect.created_us = pg_get_i64(rows, i, 5);
         effects_add(loop->effects, &effect);
     }
     return true;

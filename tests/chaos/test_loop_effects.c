@@ -126,6 +126,23 @@ static void test_answer_is_not_committed(void **state) {
     assert_true(count_calls(&outside) >= 2);
 }
 
+/* The provider has forgotten the key by now: the same call would be a fresh one. It is left to people, and nothing else
+ * waits for it. */
+static void test_too_old_for_a_call(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    run_and_die(place, DIES_AFTER_THE_CALL, true);
+    execute(place, "UPDATE decider.intent SET created_us = created_us - 20::bigint * 3600 * 1000000");
+    outside_init(&outside, place, DIES_NEVER);
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 2, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 1);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.intent"), 1);
+}
+
 /* No outcome yet: again, with the same key, until there is one. */
 static void test_unknown_outcome(void **state) {
     struct place *place = *state;
@@ -196,7 +213,8 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_killed_around_the_call), PLACED(test_answer_is_not_committed),         PLACED(test_unknown_outcome),
+        PLACED(test_killed_around_the_call), PLACED(test_answer_is_not_committed),
+        PLACED(test_unknown_outcome),        PLACED(test_too_old_for_a_call),
         PLACED(test_fenced_while_calling),   PLACED(test_late_answer_of_an_earlier_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
