@@ -389,7 +389,7 @@ struct answers {
 };
 
 static struct message random_record(struct test_room *room, uint64_t *seed, int *order_count) {
-    static char names[WALK_ORDERS][16];
+    static char names[WALK_ORDERS][24];
     static const char *const skus[] = {"apple", "pear", "fig"};
     const char *sku = skus[test_random_below(seed, 3)];
     const struct state_cart *cart = cart_of(room);
