@@ -80,6 +80,20 @@ bool cli_output_parse(const char *text, enum cli_output *ret) {
     return true;
 }
 
+int cli_log_and_output(int argc, char **argv, enum cli_output *ret) {
+    static const struct option options[] = {
+        {"output", required_argument, NULL, 'O'}, {"log", required_argument, NULL, 'L'}, {0}};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'L')
+            config_override("ORDERLOG_LOG", optarg);
+        else if (option != 'O')
+            return cli_usage_hint();
+        else if (!cli_output_parse(optarg, ret))
+            return CLI_USAGE;
+    }
+    return cli_no_operands(argc, argv) ? CLI_OK : CLI_USAGE;
+}
+
 bool cli_output_is_json(enum cli_output output) {
     return output == CLI_JSON || (output == CLI_AUTO && !isatty(STDOUT_FILENO));
 }

@@ -46,6 +46,9 @@ CHECK_RESULT bool cli_number(const char *option, const char *text, int64_t low, 
 enum cli_output { CLI_AUTO, CLI_JSON, CLI_TABLE };
 /* "json" or "table"; complains of anything else. */
 CHECK_RESULT bool cli_output_parse(const char *text, enum cli_output *ret);
+/* The whole command line of a command that takes --log URL and --output FORMAT only: CLI_OK, or the exit code, having
+ * complained. */
+CHECK_RESULT int cli_log_and_output(int argc, char **argv, enum cli_output *ret);
 /* What CLI_AUTO means here: a table on a terminal, else JSON. */
 bool cli_output_is_json(enum cli_output output);
 bool cli_output_has_color(void); /* a terminal, and NO_COLOR is not set */

@@ -1,9 +1,6 @@
 /* orderlog topics: what is in the log. */
 #include "cli/cli.h"
 
-#include "core/base/config.h"
-
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -86,19 +83,10 @@ static void listing_print(struct listing *listing, enum cli_output output) {
 }
 
 int topics_main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"output", required_argument, NULL, 'O'}, {"log", required_argument, NULL, 'L'}, {0}};
     enum cli_output output = CLI_AUTO;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (option == 'L')
-            config_override("ORDERLOG_LOG", optarg);
-        else if (option != 'O')
-            return cli_usage_hint();
-        else if (!cli_output_parse(optarg, &output))
-            return CLI_USAGE;
-    }
-    if (!cli_no_operands(argc, argv))
-        return CLI_USAGE;
+    int status = cli_log_and_output(argc, argv, &output);
+    if (status != CLI_OK)
+        return status;
     struct listing listing = {0};
     struct err err = {0};
     bool ok = topics_list(&listing, &err);
