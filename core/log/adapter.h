@@ -49,6 +49,7 @@ struct log_ops {
     bool (*consumer_poll)(struct log_consumer *consumer, size_t max, int64_t timeout_ms, struct log_batch *ret,
                           struct err *err);
     void (*consumer_wake)(struct log_consumer *consumer);
+    void (*consumer_notify)(struct log_consumer *consumer, void (*notify)(void *user), void *user);
     void (*consumer_commit)(struct log_consumer *consumer, const struct log_position *positions, size_t count);
 };
 

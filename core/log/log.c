@@ -230,6 +230,10 @@ void log_consumer_wake(struct log_consumer *consumer) {
     consumer->log->ops->consumer_wake(consumer);
 }
 
+void log_consumer_notify(struct log_consumer *consumer, void (*notify)(void *user), void *user) {
+    consumer->log->ops->consumer_notify(consumer, notify, user);
+}
+
 void log_consumer_commit(struct log_consumer *consumer, const struct log_position *positions, size_t count) {
     consumer->log->ops->consumer_commit(consumer, positions, count);
 }

@@ -133,6 +133,10 @@ CHECK_RESULT bool log_consumer_poll(struct log_consumer *consumer, size_t max, i
                                     struct log_batch *ret, struct err *err);
 /* Makes a poll that waits, or the next one, return at once. From any thread. */
 void log_consumer_wake(struct log_consumer *consumer);
+/* For one thread that serves several consumers: `notify` is called when a poll may have something new (records, a
+ * rebalance, a wake) since the last one. From any thread, with locks of the log's held: be short, call nothing of the
+ * log's. To be set before the first poll. */
+void log_consumer_notify(struct log_consumer *consumer, void (*notify)(void *user), void *user);
 /* Tells the group's position for other people's tools. Asynchronous, best effort: the position that counts lives in
  * the store that holds the state. */
 void log_consumer_commit(struct log_consumer *consumer, const struct log_position *positions, size_t count);

@@ -301,6 +301,21 @@ void sqlog_consumer_wake(struct log_consumer *base) {
     struct sqlog *log = sqlog_of(base->log);
     pthread_mutex_lock(&log->mutex);
     consumer->woken = true;
+    sqlog_consumer_signal(consumer);
+    pthread_mutex_unlock(&log->mutex);
+}
+
+void sqlog_consumer_signal(struct sqlog_consumer *consumer) {
     pthread_cond_signal(&consumer->wakeup);
+    if (consumer->notify)
+        consumer->notify(consumer->notify_user);
+}
+
+void sqlog_consumer_notify(struct log_consumer *base, void (*notify)(void *user), void *user) {
+    struct sqlog_consumer *consumer = (struct sqlog_consumer *)base;
+    struct sqlog *log = sqlog_of(base->log);
+    pthread_mutex_lock(&log->mutex);
+    consumer->notify = notify;
+    consumer->notify_user = user;
     pthread_mutex_unlock(&log->mutex);
 }

@@ -55,7 +55,7 @@ static struct sqlog_consumer *range_target(const struct sqlog_group *group, cons
 
 static void member_rebalance(struct sqlog_consumer *member) {
     member->rebalance = true;
-    pthread_cond_signal(&member->wakeup);
+    sqlog_consumer_signal(member);
 }
 
 static void group_assign(struct sqlog_group *group) {

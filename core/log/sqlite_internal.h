@@ -198,6 +198,8 @@ struct sqlog_consumer {
     /* under mutex */
     pthread_cond_t wakeup;
     bool ready, woken, rebalance;
+    void (*notify)(void *user); /* may be NULL */
+    void *notify_user;
 
     /* the consumer's thread only */
     struct sqlog_read *reads;
@@ -348,6 +350,9 @@ void sqlog_consumer_pause(struct log_consumer *consumer, struct str topic, int32
 bool sqlog_consumer_poll(struct log_consumer *consumer, size_t max, int64_t timeout_ms, struct log_batch *ret,
                          struct err *err);
 void sqlog_consumer_wake(struct log_consumer *consumer);
+void sqlog_consumer_notify(struct log_consumer *consumer, void (*notify)(void *user), void *user);
+/* With mutex held: there is something for this consumer. */
+void sqlog_consumer_signal(struct sqlog_consumer *consumer);
 
 void sqlog_read_add(struct sqlog_consumer *consumer, struct sqlog_partition *partition);
 void sqlog_read_remove(struct sqlog_consumer *consumer, struct sqlog_partition *partition);

@@ -35,6 +35,7 @@ static const struct log_ops ops = {
     .consumer_pause = sqlog_consumer_pause,
     .consumer_poll = sqlog_consumer_poll,
     .consumer_wake = sqlog_consumer_wake,
+    .consumer_notify = sqlog_consumer_notify,
     .consumer_commit = sqlog_consumer_commit,
 };
 

@@ -56,7 +56,7 @@ struct sqlog_commit *sqlog_tail_find(const struct sqlog *log, int64_t id) {
 static void partition_wake(struct sqlog_partition *partition) {
     for (size_t i = 0; i < partition->watcher_count; i++) {
         if (!partition->watchers[i]->ready)
-            pthread_cond_signal(&partition->watchers[i]->wakeup);
+            sqlog_consumer_signal(partition->watchers[i]);
         partition->watchers[i]->ready = true;
     }
 }

@@ -14,6 +14,10 @@ struct pg {
     char *settings;
     const char *statements[PG_STATEMENTS_MAX]; /* prepared on this connection, by address */
     int statement_count;
+    int statements_before; /* the pipeline in hand */
+    bool sending;
+    bool synced;
+    struct err send_err;
 };
 
 struct pg_result; /* a PGresult by another name, so that libpq stays in this file */
@@ -41,6 +45,7 @@ static enum err_kind kind_of(const char *state) {
         {"28", ERR_CONFIG},   /* no right to log in */
         {"3D", ERR_CONFIG},   /* no such database */
         {"3F", ERR_CONFIG},   /* no such schema */
+        {"OL", ERR_FENCED},   /* raised by decider.require */
         {"0A", ERR_CONFIG},   /* not supported by this server */
     };
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -232,11 +237,20 @@ static void finish_arrays(struct pg_params *params) {
 
 /* ---- statements ---- */
 
-static bool prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24], struct err *err) {
+static const int binary[PG_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+/* statement_count when it is not prepared yet. */
+static int statement_find(const struct pg *pg, const char *sql, char name[24]) {
     int i = 0;
     while (i < pg->statement_count && pg->statements[i] != sql)
         i++;
     snprintf(name, 24, "s%d", i);
+    return i;
+}
+
+static bool prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24], struct err *err) {
+    int i = statement_find(pg, sql, name);
     if (i < pg->statement_count)
         return true;
     if (i == PG_STATEMENTS_MAX)
@@ -250,8 +264,6 @@ static bool prepare(struct pg *pg, const char *sql, const struct pg_params *para
 }
 
 bool pg_exec(struct pg *pg, const char *sql, struct pg_params *params, struct pg_result **ret, struct err *err) {
-    static const int binary[PG_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                              1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     char name[24];
     if (!prepare(pg, sql, params, name, err))
         return false;
@@ -267,6 +279,116 @@ bool pg_exec(struct pg *pg, const char *sql, struct pg_params *params, struct pg
     else
         PQclear(result);
     return true;
+}
+
+/* ---- several statements at once ---- */
+
+static void fail_send(struct pg *pg) {
+    if (!pg->send_err.kind)
+        fail_connection(pg->conn, &pg->send_err);
+}
+
+static void begin_sending(struct pg *pg) {
+    if (pg->sending)
+        return;
+    pg->sending = true;
+    pg->synced = false;
+    pg->send_err = (struct err){0};
+    pg->statements_before = pg->statement_count;
+    if (!PQenterPipelineMode(pg->conn))
+        fail_send(pg);
+}
+
+static bool send_prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24]) {
+    int i = statement_find(pg, sql, name);
+    if (i < pg->statement_count)
+        return true;
+    if (i == PG_STATEMENTS_MAX)
+        return err_set(&pg->send_err, ERR_INTERNAL, "PostgreSQL: more than %d statements on a connection",
+                       PG_STATEMENTS_MAX);
+    if (!PQsendPrepare(pg->conn, name, sql, params ? params->count : 0, params ? params->types : NULL)) {
+        fail_send(pg);
+        return false;
+    }
+    pg->statements[pg->statement_count++] = sql;
+    return true;
+}
+
+void pg_send(struct pg *pg, const char *sql, struct pg_params *params) {
+    char name[24];
+    begin_sending(pg);
+    if (pg->send_err.kind || !send_prepare(pg, sql, params, name))
+        return;
+    if (params)
+        finish_arrays(params);
+    if (!PQsendQueryPrepared(pg->conn, name, params ? params->count : 0, params ? params->values : NULL,
+                             params ? params->lengths : NULL, params ? binary : NULL, 1))
+        fail_send(pg);
+}
+
+void pg_sync_start(struct pg *pg) {
+    begin_sending(pg);
+    if (pg->synced)
+        return;
+    pg->synced = true;
+    if (!pg->send_err.kind && !PQpipelineSync(pg->conn))
+        fail_send(pg);
+}
+
+bool pg_sync_done(struct pg *pg) {
+    if (pg->send_err.kind || PQstatus(pg->conn) != CONNECTION_OK)
+        return true;
+    if (PQflush(pg->conn) < 0 || !PQconsumeInput(pg->conn)) {
+        fail_send(pg);
+        return true;
+    }
+    return !PQisBusy(pg->conn);
+}
+
+/* Reads results up to the one of the sync. False: the connection is gone before that. */
+static bool read_results(struct pg *pg, struct err *first) {
+    for (int nothing = 0; nothing < 2;) {
+        PGresult *result = PQgetResult(pg->conn);
+        ExecStatusType status = result ? PQresultStatus(result) : PGRES_EMPTY_QUERY;
+        nothing = result ? 0 : nothing + 1; /* each statement's results end with one; two: there is nothing left */
+        if (status == PGRES_PIPELINE_SYNC) {
+            PQclear(result);
+            return true;
+        }
+        if (result && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_PIPELINE_ABORTED &&
+            !first->kind)
+            fail_result(pg, result, first);
+        else
+            PQclear(result);
+    }
+    return false;
+}
+
+/* Statements that were prepared in a pipeline that failed may be there or not: none is counted on. */
+static bool forget_statements(struct pg *pg, struct err *err) {
+    pg->statement_count = 0;
+    return pg_script(pg, "DEALLOCATE ALL", err);
+}
+
+bool pg_sync(struct pg *pg, struct err *err) {
+    struct err first = {0}, ignored = {0};
+    pg_sync_start(pg);
+    pg->sending = false;
+    first = pg->send_err;
+    bool whole = !first.kind && read_results(pg, &first);
+    if (!whole || !PQexitPipelineMode(pg->conn)) {
+        if (!first.kind)
+            fail_connection(pg->conn, &first);
+        if (PQstatus(pg->conn) == CONNECTION_OK)
+            PQreset(pg->conn); /* half-way through a pipeline there is no other way back */
+        if (!settle(pg, &ignored))
+            pg->statement_count = 0; /* as pg_connected will say */
+    } else if (first.kind && pg->statement_count > pg->statements_before && !forget_statements(pg, &ignored)) {
+        first = ignored;
+    }
+    if (first.kind && err)
+        *err = first;
+    return !first.kind;
 }
 
 bool pg_script(struct pg *pg, const char *sql, struct err *err) {

@@ -1,10 +1,10 @@
 /* PostgreSQL: a connection with prepared statements, binary parameters and arrays, on libpq.
  *
  * A `struct pg` belongs to one thread at a time. Every call blocks. Errors carry the SQLSTATE: ERR_INTERNAL when the
- * server refuses the data (class 22, 23, 54, P0), ERR_CONFIG when it refuses the statement (42: no such table, no right
- * to it) or us (28, 3D), else ERR_STORE_UNAVAILABLE, also when the connection is gone (what was being done is unknown:
- * roll back in mind, pg_reset, read again). Set-based statements take their rows as arrays: `… FROM UNNEST($1::text[],
- * $2::bigint[])`. */
+ * server refuses the data (class 22, 23, 54, P0), ERR_FENCED by our own class OL, ERR_CONFIG when it refuses the
+ * statement (42: no such table, no right to it) or us (28, 3D), else ERR_STORE_UNAVAILABLE, also when the connection is
+ * gone (what was being done is unknown: roll back in mind, pg_reset, read again). Set-based statements take their rows
+ * as arrays: `… FROM UNNEST($1::text[], $2::bigint[])`. */
 #ifndef ORDERLOG_STORE_PG_H
 #define ORDERLOG_STORE_PG_H
 
@@ -65,6 +65,17 @@ CHECK_RESULT bool pg_begin(struct pg *pg, struct err *err);
 CHECK_RESULT bool pg_commit(struct pg *pg, struct err *err);
 /* Never fails: a connection that is gone has rolled back. */
 void pg_rollback(struct pg *pg);
+
+/* Several statements in one round trip and one transaction: all of them or none. pg_send queues one (its parameters are
+ * copied); pg_sync sends what is queued, waits, and gives the first error. Nothing else may be asked of the connection
+ * in between. Results are not to be had: a statement that must have found something says so by failing
+ * (decider.require in consumers/migrate.c). An error of pg_send, too, is given by pg_sync. As with pg_commit, it is not
+ * known after ERR_STORE_UNAVAILABLE whether it was committed. */
+void pg_send(struct pg *pg, const char *sql, struct pg_params *params);
+CHECK_RESULT bool pg_sync(struct pg *pg, struct err *err);
+/* The same without waiting: pg_sync_start sends, then pg_sync_done says whether pg_sync would not block any more. */
+void pg_sync_start(struct pg *pg);
+bool pg_sync_done(struct pg *pg);
 
 void pg_result_free(struct pg_result *result);
 void pg_result_clear(struct pg_result **result); /* for __attribute__((cleanup)) */

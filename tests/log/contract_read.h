@@ -297,6 +297,33 @@ static void contract_wake_ends_poll(void **state) {
     log_consumer_close(consumer);
 }
 
+static void count_up(void *user) {
+    atomic_fetch_add((atomic_int *)user, 1);
+}
+
+/* Once for what comes after a poll that saw all; a wake, too. */
+static void contract_notify_tells_of_records(void **state) {
+    struct contract_state *s = *state;
+    make_topic(s->log, "t", 1);
+    struct log_consumer *consumer = open_reader(s->log, "t", 1);
+    atomic_int told = 0;
+    struct log_batch batch = {0};
+    log_consumer_notify(consumer, count_up, &told);
+    for (int i = 0; i < 3; i++) {
+        while (atomic_exchange(&told, 0) || batch.count)
+            MUST(log_consumer_poll(consumer, 10, 0, &batch, err));
+        put_many(s->log, "t", 0, "r", 1);
+        for (int64_t end_us = clock_monotonic_us() + PATIENCE_MS * 1000LL; !atomic_load(&told);)
+            assert_true(clock_monotonic_us() < end_us);
+        MUST(log_consumer_poll(consumer, 10, PATIENCE_MS, &batch, err));
+        assert_int_equal(batch.count, 1);
+    }
+    atomic_store(&told, 0);
+    log_consumer_wake(consumer);
+    assert_int_equal(atomic_load(&told), 1);
+    log_consumer_close(consumer);
+}
+
 static void contract_many_partitions(void **state) {
     struct contract_state *s = *state;
     make_topic(s->log, "wide", 64);

@@ -3,6 +3,7 @@
 #define ORDERLOG_TESTS_LOG_LOG_TEST_H
 
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>

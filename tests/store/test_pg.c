@@ -317,6 +317,73 @@ static void statements(void **state) {
     assert_int_equal(pg_get_i64(row, 0, 0), 3);
 }
 
+/* ---- several statements at once ---- */
+
+static int64_t count_rows(struct pg *pg) {
+    PG_RESULT_AUTO *row = NULL;
+    MUST(pg_exec(pg, "SELECT count(*) FROM together", NULL, &row, &failure));
+    return pg_get_i64(row, 0, 0);
+}
+
+static void send_insert(struct pg *pg, int64_t value) {
+    PG_PARAMS_AUTO params = {0};
+    pg_add_i64(&params, value);
+    pg_send(pg, "INSERT INTO together VALUES ($1)", &params);
+}
+
+static void make_together(struct pg *pg) {
+    MUST(pg_script(pg, "DROP TABLE IF EXISTS together; CREATE TABLE together (n bigint PRIMARY KEY)", &failure));
+}
+
+static void together_all_or_none(void **state) {
+    struct pg *pg = *state;
+    struct err err = {0};
+    make_together(pg);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            send_insert(pg, round * 10 + i);
+        MUST(pg_sync(pg, &failure));
+        send_insert(pg, 100);
+        send_insert(pg, 0); /* is there already */
+        send_insert(pg, 101);
+        pg_send(pg, round ? "SELECT 1" : "SELECT 2", NULL);
+        assert_false(pg_sync(pg, &err));
+        assert_int_equal(err.kind, ERR_INTERNAL);
+        assert_non_null(strstr(err.detail, "23505"));
+        assert_int_equal(count_rows(pg), 3 * (round + 1));
+    }
+    MUST(pg_sync(pg, &failure)); /* of nothing */
+    MUST(pg_begin(pg, &failure));
+    MUST(pg_commit(pg, &failure));
+}
+
+static void together_without_waiting(void **state) {
+    struct pg *pg = *state;
+    make_together(pg);
+    send_insert(pg, 1);
+    pg_send(pg, "SELECT pg_sleep(0.05)", NULL);
+    send_insert(pg, 2);
+    pg_sync_start(pg);
+    while (!pg_sync_done(pg))
+        ;
+    MUST(pg_sync(pg, &failure));
+    assert_int_equal(count_rows(pg), 2);
+}
+
+static void together_and_cut(void **state) {
+    struct pg *pg = *state;
+    struct err err = {0};
+    make_together(pg);
+    cut(pg);
+    send_insert(pg, 1);
+    assert_false(pg_sync(pg, &err));
+    assert_int_equal(err.kind, ERR_STORE_UNAVAILABLE);
+    MUST(pg_reset(pg, &failure));
+    send_insert(pg, 2);
+    MUST(pg_sync(pg, &failure));
+    assert_int_equal(count_rows(pg), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
@@ -339,6 +406,9 @@ int main(void) {
         TEST(reset),
         TEST(lost_in_a_transaction),
         TEST(statements),
+        TEST(together_all_or_none),
+        TEST(together_without_waiting),
+        TEST(together_and_cut),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     database_drop(url);
