@@ -182,8 +182,7 @@ static bool apply(struct projector *projector, struct item *item) {
     const struct view *view = projector->config->view;
     struct shard_save *save = &item->shard->save;
     if (item->row) {
-        if (!view->fold(projector->config->shop, &projector->arena, &item->row->value, &item->envelope,
-                        &item->message)) {
+        if (!view->fold(projector->config->shop, projector->rows, &item->row->value, &item->envelope, &item->message)) {
             halt(projector, item, ERR_UNKNOWN_SCHEMA, "view %s does not know what a %.*s means", view->name,
                  STR_ARG(message_name(item->message.type)));
             return false;

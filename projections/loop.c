@@ -352,6 +352,7 @@ bool projector_run(struct log *log, const struct projector_config *config, const
     if (!config->store->open(config->url, config->view, &projector.store, err))
         return false;
     arena_init(&projector.arena);
+    projector.rows = &projector.arena;
     projector_open_metrics(&projector);
     bool ok = await_topics(&projector, err);
     if (ok && !stopping(&projector)) {

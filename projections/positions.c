@@ -59,14 +59,15 @@ static void start_at_beginning(struct positions *positions, struct str log_id, c
     for (size_t i = 0; i < topic_count; i++)
         items[i] = (struct state_position_topic){arena_dup(&positions->arena, topics[i].name),
                                                  arena_dup(&positions->arena, topics[i].id), 0};
-    positions->state =
-        (struct state_positions){.log_id = arena_dup(&positions->arena, log_id), .topics = {items, topic_count}};
+    positions->state = (struct state_positions){
+        .log_id = arena_dup(&positions->arena, log_id), .topics = {items, topic_count}, .generation = 1};
 }
 
 static bool go_on_from(struct positions *positions, const struct state_positions *held, struct err *err) {
     if (!str_eq(held->log_id, positions->state.log_id))
         return err_set(err, ERR_CONFIG, "the rows were made from another log (%.*s, this one is %.*s)",
                        STR_ARG(held->log_id), STR_ARG(positions->state.log_id));
+    positions->state.generation = held->generation;
     for (size_t i = 0; i < positions->state.topics.count; i++) {
         struct state_position_topic *topic = &positions->state.topics.items[i];
         for (size_t k = 0; k < held->topics.count; k++) {

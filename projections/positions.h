@@ -1,4 +1,5 @@
-/* Where a shard of a projector stands: the next offset of each topic, and the last number of each (topic, origin).
+/* Where a shard of a projector stands: the next offset of each topic, and the last number of each (topic, origin); and
+ * which generation of its rows that is.
  *
  * Kept by the store beside the rows, as the bytes of state/positions, and compared as bytes: who finds other bytes than
  * those it goes on from has been overtaken. Belongs to one thread. */

@@ -48,6 +48,7 @@ struct projector {
     struct shard *shards;
     int32_t shard_count;
     struct arena arena;  /* of the batch */
+    struct arena *rows;  /* where rows are folded: the batch's, unless the store keeps them as they are */
     int64_t backoff_ms;  /* how long it waited after the last failure; 0: all is well */
     int64_t retry_at_us; /* unread shards are not read before */
     struct metric *applied, *duplicates, *parked, *save_seconds;

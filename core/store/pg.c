@@ -18,6 +18,10 @@ struct pg {
     bool sending;
     bool synced;
     struct err send_err;
+    char *alias_of; /* "view.": a statement that says so means `alias`; NULL: as it stands */
+    char *alias;    /* "view_next." */
+    pg_take *take;  /* NULL: all statements are run */
+    void *take_user;
 };
 
 struct pg_result; /* a PGresult by another name, so that libpq stays in this file */
@@ -103,6 +107,8 @@ void pg_close(struct pg *pg) {
         return;
     PQfinish(pg->conn);
     free(pg->settings);
+    free(pg->alias_of);
+    free(pg->alias);
     free(pg);
 }
 
@@ -224,6 +230,26 @@ void pg_array_i64(struct pg_params *params, int index, int64_t value) {
     array_add(params, index, &raw_value, sizeof(raw_value));
 }
 
+size_t pg_array_count(const struct pg_params *params, int index) {
+    return params->arrays[index].len ? (size_t)params->numbers[index] : 0;
+}
+
+size_t pg_array_begin(void) {
+    return sizeof(struct array_header);
+}
+
+struct str pg_array_next(const struct pg_params *params, int index, size_t *at) {
+    const char *ptr = params->arrays[index].ptr + *at;
+    uint32_t size;
+    memcpy(&size, ptr, sizeof(size));
+    size = be32toh(size);
+    *at += sizeof(size);
+    if (size == UINT32_MAX)
+        return STR_NULL;
+    *at += size;
+    return (struct str){ptr + sizeof(size), size};
+}
+
 static void finish_arrays(struct pg_params *params) {
     for (int i = 0; i < params->count; i++) {
         if (!params->arrays[i].len)
@@ -249,13 +275,52 @@ static int statement_find(const struct pg *pg, const char *sql, char name[24]) {
     return i;
 }
 
+static bool is_of_name(char c) {
+    return c == '_' || c == '.' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+/* The statement in the schema that this connection works in. */
+static const char *in_schema(const struct pg *pg, const char *sql, struct buf *own) {
+    if (!pg->alias_of)
+        return sql;
+    size_t len = strlen(pg->alias_of);
+    buf_reset(own);
+    for (const char *at = sql; *at;) {
+        bool here = strncmp(at, pg->alias_of, len) == 0 && (at == sql || !is_of_name(at[-1]));
+        if (here)
+            buf_add_str(own, str_from(pg->alias));
+        else
+            buf_add_char(own, *at);
+        at += here ? len : 1;
+    }
+    return own->ptr;
+}
+
+void pg_alias_schema(struct pg *pg, const char *name, const char *alias) {
+    BUF_AUTO text = {0};
+    free(pg->alias_of);
+    free(pg->alias);
+    buf_printf(&text, "%s.", name);
+    pg->alias_of = mem_strdup(buf_str(&text));
+    buf_reset(&text);
+    buf_printf(&text, "%s.", alias);
+    pg->alias = mem_strdup(buf_str(&text));
+}
+
+void pg_divert(struct pg *pg, pg_take *take, void *user) {
+    pg->take = take;
+    pg->take_user = user;
+}
+
 static bool prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24], struct err *err) {
+    BUF_AUTO own = {0};
     int i = statement_find(pg, sql, name);
     if (i < pg->statement_count)
         return true;
     if (i == PG_STATEMENTS_MAX)
         return err_set(err, ERR_INTERNAL, "PostgreSQL: more than %d statements on a connection", PG_STATEMENTS_MAX);
-    PGresult *result = PQprepare(pg->conn, name, sql, params ? params->count : 0, params ? params->types : NULL);
+    PGresult *result =
+        PQprepare(pg->conn, name, in_schema(pg, sql, &own), params ? params->count : 0, params ? params->types : NULL);
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         return fail_result(pg, result, err);
     PQclear(result);
@@ -265,6 +330,11 @@ static bool prepare(struct pg *pg, const char *sql, const struct pg_params *para
 
 bool pg_exec(struct pg *pg, const char *sql, struct pg_params *params, struct pg_result **ret, struct err *err) {
     char name[24];
+    bool taken = false;
+    if (pg->take && params && !pg->take(pg->take_user, sql, params, &taken, err))
+        return false;
+    if (taken)
+        return true;
     if (!prepare(pg, sql, params, name, err))
         return false;
     if (params)
@@ -300,13 +370,15 @@ static void begin_sending(struct pg *pg) {
 }
 
 static bool send_prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24]) {
+    BUF_AUTO own = {0};
     int i = statement_find(pg, sql, name);
     if (i < pg->statement_count)
         return true;
     if (i == PG_STATEMENTS_MAX)
         return err_set(&pg->send_err, ERR_INTERNAL, "PostgreSQL: more than %d statements on a connection",
                        PG_STATEMENTS_MAX);
-    if (!PQsendPrepare(pg->conn, name, sql, params ? params->count : 0, params ? params->types : NULL)) {
+    if (!PQsendPrepare(pg->conn, name, in_schema(pg, sql, &own), params ? params->count : 0,
+                       params ? params->types : NULL)) {
         fail_send(pg);
         return false;
     }
@@ -316,8 +388,11 @@ static bool send_prepare(struct pg *pg, const char *sql, const struct pg_params 
 
 void pg_send(struct pg *pg, const char *sql, struct pg_params *params) {
     char name[24];
+    bool taken = false;
     begin_sending(pg);
-    if (pg->send_err.kind || !send_prepare(pg, sql, params, name))
+    if (pg->send_err.kind ||
+        (pg->take && params && (!pg->take(pg->take_user, sql, params, &taken, &pg->send_err) || taken)) ||
+        !send_prepare(pg, sql, params, name))
         return;
     if (params)
         finish_arrays(params);
@@ -397,6 +472,28 @@ bool pg_script(struct pg *pg, const char *sql, struct err *err) {
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
         return fail_result(pg, result, err);
     PQclear(result);
+    return true;
+}
+
+bool pg_copy_in(struct pg *pg, const char *sql, struct str bytes, struct err *err) {
+    PGresult *result = PQexec(pg->conn, sql);
+    if (PQresultStatus(result) != PGRES_COPY_IN)
+        return fail_result(pg, result, err);
+    PQclear(result);
+    enum { PART = 64 * 1024 };
+    for (size_t at = 0; at < bytes.len; at += PART)
+        if (PQputCopyData(pg->conn, bytes.ptr + at, (int)(bytes.len - at < PART ? bytes.len - at : PART)) != 1)
+            return fail_connection(pg->conn, err);
+    if (PQputCopyEnd(pg->conn, NULL) != 1)
+        return fail_connection(pg->conn, err);
+    result = PQgetResult(pg->conn);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+        fail_result(pg, result, err);
+        PQclear(PQgetResult(pg->conn));
+        return false;
+    }
+    PQclear(result);
+    PQclear(PQgetResult(pg->conn)); /* the end of the results */
     return true;
 }
 

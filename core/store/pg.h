@@ -54,6 +54,13 @@ void pg_array_null(struct pg_params *params, int index);
 void pg_array_str(struct pg_params *params, int index, struct str value); /* PG_TEXT, PG_BYTES; ptr NULL: null */
 void pg_array_i64(struct pg_params *params, int index, int64_t value);    /* PG_I64, PG_TIME (epoch us), PG_BOOL */
 
+/* Reading an array back, element by element, as PostgreSQL's binary format has them (ptr NULL: null):
+ * for (size_t at = pg_array_begin(), i = 0; i < pg_array_count(params, index); i++) … pg_array_next(params, index, &at)
+ */
+size_t pg_array_count(const struct pg_params *params, int index); /* 0 also for what is no array */
+size_t pg_array_begin(void);
+struct str pg_array_next(const struct pg_params *params, int index, size_t *at);
+
 /* `sql` must be a string literal (its address names the prepared statement) and is prepared on first use per
  * connection; one statement. ret may be NULL. Results are binary. */
 CHECK_RESULT bool pg_exec(struct pg *pg, const char *sql, struct pg_params *params, struct pg_result **ret,
@@ -76,6 +83,16 @@ CHECK_RESULT bool pg_sync(struct pg *pg, struct err *err);
 /* The same without waiting: pg_sync_start sends, then pg_sync_done says whether pg_sync would not block any more. */
 void pg_sync_start(struct pg *pg);
 bool pg_sync_done(struct pg *pg);
+
+/* From now on, whatever a statement of pg_exec or pg_send says of schema `name` it does in schema `alias`: the same
+ * code can so fill another generation of its tables. Before the first of them. Not for pg_script and pg_copy_in. */
+void pg_alias_schema(struct pg *pg, const char *name, const char *alias);
+/* Statements with parameters are shown to `take` before they are run by pg_exec or pg_send (not those without); one
+ * that it takes (*ret_taken, false before) is not run, and has no result. NULL: none any more. */
+typedef bool pg_take(void *user, const char *sql, const struct pg_params *params, bool *ret_taken, struct err *err);
+void pg_divert(struct pg *pg, pg_take *take, void *user);
+/* COPY … FROM STDIN with these bytes as all of its input. */
+CHECK_RESULT bool pg_copy_in(struct pg *pg, const char *sql, struct str bytes, struct err *err);
 
 void pg_result_free(struct pg_result *result);
 void pg_result_clear(struct pg_result **result); /* for __attribute__((cleanup)) */
