@@ -21,7 +21,8 @@ struct cli_command {
     int (*main)(int argc, char **argv);
 };
 
-extern const char tail_help[], lag_help[], topics_help[], verify_help[], feed_help[], provider_help[], dlq_help[];
+extern const char tail_help[], lag_help[], topics_help[], verify_help[], feed_help[], provider_help[], dlq_help[],
+    bench_help[];
 int up_main(int argc, char **argv);
 int tail_main(int argc, char **argv);
 int lag_main(int argc, char **argv);
@@ -30,6 +31,7 @@ int verify_main(int argc, char **argv);
 int dlq_main(int argc, char **argv);
 int feed_main(int argc, char **argv);
 int provider_main(int argc, char **argv);
+int bench_main(int argc, char **argv);
 
 void cli_set_name(const char *name); /* "orderlog tail"; kept, not copied */
 /* Say on standard error what is wrong, and return CLI_USAGE. */

@@ -103,6 +103,48 @@ void lag_free(struct lag_report *report) {
     *report = (struct lag_report){0};
 }
 
+/* ---- waiting ---- */
+
+enum { WAIT_POLL_MS = 250 };
+
+static int64_t ends_sum(const struct lag_report *report) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < report->count; i++)
+        sum += report->rows[i].end;
+    return sum;
+}
+
+static const struct lag_row *first_behind(const struct lag_report *report) {
+    for (size_t i = 0; i < report->count; i++)
+        if (report->rows[i].lag)
+            return &report->rows[i];
+    return NULL;
+}
+
+/* What one group has read may make another write: so nobody may be behind twice running, with nothing new between. */
+bool lag_wait(struct log *log, int64_t seconds, struct err *err) {
+    int64_t give_up_us = clock_monotonic_us() + seconds * 1000000, ends_before = -1;
+    for (;;) {
+        struct lag_report report;
+        if (!lag_read(log, &report, err))
+            return false;
+        const struct lag_row *behind = first_behind(&report);
+        int64_t ends = ends_sum(&report);
+        bool settled = !behind && ends == ends_before, late = clock_monotonic_us() > give_up_us;
+        ends_before = behind ? -1 : ends;
+        if (!settled && late && behind)
+            err_set(err, ERR_TIMEOUT,
+                    "after %" PRId64 " s group %.*s is still %" PRId64 " records behind %.*s, partition %d", seconds,
+                    STR_ARG(behind->group), behind->lag, STR_ARG(behind->topic), behind->partition);
+        else if (!settled && late)
+            err_set(err, ERR_TIMEOUT, "after %" PRId64 " s the log still grows", seconds);
+        lag_free(&report);
+        if (settled || late)
+            return settled;
+        clock_sleep_ms(WAIT_POLL_MS);
+    }
+}
+
 /* ---- the command ---- */
 
 /* The age of the first record that waits; -1 when it is gone by now. */

@@ -25,5 +25,7 @@ struct lag_report {
 
 CHECK_RESULT bool lag_read(struct log *log, struct lag_report *ret, struct err *err);
 void lag_free(struct lag_report *report);
+/* Waits until no group is behind and nothing more is written; ERR_TIMEOUT says who is behind. */
+CHECK_RESULT bool lag_wait(struct log *log, int64_t seconds, struct err *err);
 
 #endif

@@ -52,6 +52,7 @@ static const struct cli_command commands[] = {
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},
     {"provider", "Run a sandbox payment provider", provider_help, provider_main},
+    {"bench", "Measure what an order costs", bench_help, bench_main},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -3,7 +3,6 @@
 
 #include "cli/cli.h"
 #include "cli/lag.h"
-#include "core/base/clock.h"
 #include "core/base/config.h"
 
 #include <getopt.h>
@@ -59,7 +58,7 @@ static const struct verify_check *const checks[] = {
     &verify_sequences, &verify_paths,        &verify_decodable, &verify_redis,     &verify_postgres, &verify_deciders,
 };
 
-enum { CHECK_COUNT = sizeof checks / sizeof checks[0], WAIT_POLL_MS = 250 };
+enum { CHECK_COUNT = sizeof checks / sizeof checks[0] };
 
 struct verify {
     struct verify_options options;
@@ -88,47 +87,6 @@ void verify_skip(struct verify_result *result, const char *format, ...) {
     va_start(args, format);
     buf_vprintf(&result->skipped, format, args);
     va_end(args);
-}
-
-/* ---- waiting ---- */
-
-static int64_t ends_sum(const struct lag_report *report) {
-    int64_t sum = 0;
-    for (size_t i = 0; i < report->count; i++)
-        sum += report->rows[i].end;
-    return sum;
-}
-
-static const struct lag_row *first_behind(const struct lag_report *report) {
-    for (size_t i = 0; i < report->count; i++)
-        if (report->rows[i].lag)
-            return &report->rows[i];
-    return NULL;
-}
-
-/* What one group has read may make another write: so nobody may be behind twice running, with nothing new between. */
-static bool wait_for_groups(const struct verify *verify, struct err *err) {
-    int64_t give_up_us = clock_monotonic_us() + verify->wait_seconds * 1000000, ends_before = -1;
-    for (;;) {
-        struct lag_report report;
-        if (!lag_read(verify->options.log, &report, err))
-            return false;
-        const struct lag_row *behind = first_behind(&report);
-        int64_t ends = ends_sum(&report);
-        bool settled = !behind && ends == ends_before, late = clock_monotonic_us() > give_up_us;
-        ends_before = behind ? -1 : ends;
-        if (!settled && late && behind)
-            err_set(err, ERR_TIMEOUT,
-                    "after %" PRId64 " s group %.*s is still %" PRId64 " records behind %.*s, partition %d",
-                    verify->wait_seconds, STR_ARG(behind->group), behind->lag, STR_ARG(behind->topic),
-                    behind->partition);
-        else if (!settled && late)
-            err_set(err, ERR_TIMEOUT, "after %" PRId64 " s the log still grows", verify->wait_seconds);
-        lag_free(&report);
-        if (settled || late)
-            return settled;
-        clock_sleep_ms(WAIT_POLL_MS);
-    }
 }
 
 /* ---- checking ---- */
@@ -190,7 +148,8 @@ static bool ranges_read(struct verify *verify, struct err *err) {
 }
 
 static bool verify_run(struct verify *verify, struct err *err) {
-    if ((verify->wait_seconds && !wait_for_groups(verify, err)) || !ranges_read(verify, err))
+    if ((verify->wait_seconds && !lag_wait(verify->options.log, verify->wait_seconds, err)) ||
+        !ranges_read(verify, err))
         return false;
     checks_begin(verify);
     if (!verify_pass(&verify->options, verify->running, CHECK_COUNT, err))
