@@ -1,28 +1,25 @@
-/* The schema `view`, version 1. Run by migrate.c, in one transaction. Every statement may be run again over what it
- * made: a rebuild may begin with TRUNCATE of all tables here, view.schema_version among them. */
+/* The schema of the views, version 1. Run by migrate.c, in one transaction, with the schema as search_path: nothing
+ * here names it, so that another generation of it can be made beside the live one and renamed. Every statement may be
+ * run again over what it made: a rebuild may begin with TRUNCATE of all tables here, schema_version among them. */
 static const char sql_001_views[] = R"sql(
-CREATE SCHEMA IF NOT EXISTS view;
-COMMENT ON SCHEMA view IS
-    'Read models: what the log comes to. Written by the projectors only; may be thrown away, and is then folded again';
-
-CREATE TABLE IF NOT EXISTS view.schema_version (version integer PRIMARY KEY);
-COMMENT ON TABLE view.schema_version IS 'The migrations of this schema that were run';
+CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY);
+COMMENT ON TABLE schema_version IS 'The migrations of this schema that were run';
 
 -- Where the projectors stand --------------------------------------------------------------------------------------
 
-CREATE TABLE IF NOT EXISTS view.positions (
+CREATE TABLE IF NOT EXISTS positions (
     service   text    NOT NULL,
     shard     integer NOT NULL,
     positions bytea   NOT NULL,
     PRIMARY KEY (service, shard)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE view.positions IS
+COMMENT ON TABLE positions IS
     'How far each shard of each projector has come; changes in the same transaction as the rows';
-COMMENT ON COLUMN view.positions.service   IS 'view-orders, …';
-COMMENT ON COLUMN view.positions.shard     IS 'Shard i is partition i of each topic that the service reads';
-COMMENT ON COLUMN view.positions.positions IS 'Schema state/positions: offsets, and last numbers per origin';
+COMMENT ON COLUMN positions.service   IS 'view-orders, …';
+COMMENT ON COLUMN positions.shard     IS 'Shard i is partition i of each topic that the service reads';
+COMMENT ON COLUMN positions.positions IS 'Schema state/positions: offsets, and last numbers per origin';
 
-CREATE TABLE IF NOT EXISTS view.parked (
+CREATE TABLE IF NOT EXISTS parked (
     service   text        NOT NULL,
     shard     integer     NOT NULL,
     topic     text        NOT NULL,
@@ -36,17 +33,17 @@ CREATE TABLE IF NOT EXISTS view.parked (
     record    bytea       NOT NULL,
     PRIMARY KEY (service, topic, partition, "offset")
 );
-CREATE INDEX IF NOT EXISTS parked_subject ON view.parked (service, shard, subject);
-COMMENT ON TABLE view.parked IS 'Records that could not be handled, and what came of their subjects after them';
-COMMENT ON COLUMN view.parked.at      IS 'When the log took the record';
-COMMENT ON COLUMN view.parked.subject IS 'The cart, order or SKU: nothing of it is applied behind this';
-COMMENT ON COLUMN view.parked.id      IS 'ce_id; empty: it had none';
-COMMENT ON COLUMN view.parked.type    IS 'ce_type; empty: it had none';
-COMMENT ON COLUMN view.parked.record  IS 'The whole record, as core/log/record_codec.h writes it';
+CREATE INDEX IF NOT EXISTS parked_subject ON parked (service, shard, subject);
+COMMENT ON TABLE parked IS 'Records that could not be handled, and what came of their subjects after them';
+COMMENT ON COLUMN parked.at      IS 'When the log took the record';
+COMMENT ON COLUMN parked.subject IS 'The cart, order or SKU: nothing of it is applied behind this';
+COMMENT ON COLUMN parked.id      IS 'ce_id; empty: it had none';
+COMMENT ON COLUMN parked.type    IS 'ce_type; empty: it had none';
+COMMENT ON COLUMN parked.record  IS 'The whole record, as core/log/record_codec.h writes it';
 
 -- Orders ----------------------------------------------------------------------------------------------------------
 
-CREATE TABLE IF NOT EXISTS view.orders (
+CREATE TABLE IF NOT EXISTS orders (
     order_id       uuid PRIMARY KEY,
     shopper_id     uuid,
     cart_id        uuid,
@@ -65,21 +62,21 @@ CREATE TABLE IF NOT EXISTS view.orders (
     completed_at   timestamptz,
     "row"          bytea NOT NULL
 ) WITH (fillfactor = 70);
-ALTER TABLE view.orders ALTER COLUMN "row" SET STORAGE EXTERNAL;
-CREATE INDEX IF NOT EXISTS orders_of_shopper ON view.orders (shopper_id, placed_at DESC, order_id DESC);
-COMMENT ON TABLE view.orders IS
+ALTER TABLE orders ALTER COLUMN "row" SET STORAGE EXTERNAL;
+CREATE INDEX IF NOT EXISTS orders_of_shopper ON orders (shopper_id, placed_at DESC, order_id DESC);
+COMMENT ON TABLE orders IS
     'One row per order. Status NULL: another topic spoke of it first, and order.events has not yet';
-COMMENT ON COLUMN view.orders.status       IS 'pending, awaiting_payment, payment_failed, confirmed, processing, shipped, delivered, completed, cancelling, cancelled, rejected or expired';
-COMMENT ON COLUMN view.orders.reason       IS 'Why, as a slug: out-of-stock, payment-declined, …';
-COMMENT ON COLUMN view.orders.items_minor  IS 'Money is in minor units (cents) of currency; items + shipping + tax - discount = total';
-COMMENT ON COLUMN view.orders.placed_at    IS 'When checkout decided';
-COMMENT ON COLUMN view.orders.updated_at   IS 'When the log took the last of its order.events';
-COMMENT ON COLUMN view.orders.version      IS 'Of order.events: 1, 2, 3, …; 0: none yet';
-COMMENT ON COLUMN view.orders.confirmed_at IS 'When it was paid for (authorised)';
-COMMENT ON COLUMN view.orders.completed_at IS 'Delivered, captured and consumed';
-COMMENT ON COLUMN view.orders."row"        IS 'Schema view/order: all that the API answers';
+COMMENT ON COLUMN orders.status       IS 'pending, awaiting_payment, payment_failed, confirmed, processing, shipped, delivered, completed, cancelling, cancelled, rejected or expired';
+COMMENT ON COLUMN orders.reason       IS 'Why, as a slug: out-of-stock, payment-declined, …';
+COMMENT ON COLUMN orders.items_minor  IS 'Money is in minor units (cents) of currency; items + shipping + tax - discount = total';
+COMMENT ON COLUMN orders.placed_at    IS 'When checkout decided';
+COMMENT ON COLUMN orders.updated_at   IS 'When the log took the last of its order.events';
+COMMENT ON COLUMN orders.version      IS 'Of order.events: 1, 2, 3, …; 0: none yet';
+COMMENT ON COLUMN orders.confirmed_at IS 'When it was paid for (authorised)';
+COMMENT ON COLUMN orders.completed_at IS 'Delivered, captured and consumed';
+COMMENT ON COLUMN orders."row"        IS 'Schema view/order: all that the API answers';
 
-CREATE TABLE IF NOT EXISTS view.order_lines (
+CREATE TABLE IF NOT EXISTS order_lines (
     order_id         uuid    NOT NULL,
     line_no          integer NOT NULL,
     sku              text    COLLATE "C" NOT NULL,
@@ -89,11 +86,11 @@ CREATE TABLE IF NOT EXISTS view.order_lines (
     line_total_minor bigint  NOT NULL,
     PRIMARY KEY (order_id, line_no)
 );
-CREATE INDEX IF NOT EXISTS order_lines_of_sku ON view.order_lines (sku);
-COMMENT ON TABLE view.order_lines IS 'What was ordered, at the price that counted; the currency is the order''s';
-COMMENT ON COLUMN view.order_lines.line_no IS '1, 2, 3, … as placed';
+CREATE INDEX IF NOT EXISTS order_lines_of_sku ON order_lines (sku);
+COMMENT ON TABLE order_lines IS 'What was ordered, at the price that counted; the currency is the order''s';
+COMMENT ON COLUMN order_lines.line_no IS '1, 2, 3, … as placed';
 
-CREATE TABLE IF NOT EXISTS view.payments (
+CREATE TABLE IF NOT EXISTS payments (
     order_id     uuid    NOT NULL,
     payment_id   uuid    NOT NULL,
     attempt      integer NOT NULL,
@@ -102,12 +99,12 @@ CREATE TABLE IF NOT EXISTS view.payments (
     currency     text    NOT NULL,
     PRIMARY KEY (order_id, payment_id)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE view.payments IS 'The attempts to pay for an order';
-COMMENT ON COLUMN view.payments.attempt      IS '1, 2, 3, … in the order in which they were heard of';
-COMMENT ON COLUMN view.payments.status       IS 'created, authorizing, authorized, declined, unknown, captured, voided, expired or refunded';
-COMMENT ON COLUMN view.payments.amount_minor IS 'Asked for, then authorised, then captured';
+COMMENT ON TABLE payments IS 'The attempts to pay for an order';
+COMMENT ON COLUMN payments.attempt      IS '1, 2, 3, … in the order in which they were heard of';
+COMMENT ON COLUMN payments.status       IS 'created, authorizing, authorized, declined, unknown, captured, voided, expired or refunded';
+COMMENT ON COLUMN payments.amount_minor IS 'Asked for, then authorised, then captured';
 
-CREATE TABLE IF NOT EXISTS view.shipments (
+CREATE TABLE IF NOT EXISTS shipments (
     order_id    uuid NOT NULL,
     shipment_id uuid NOT NULL,
     status      text NOT NULL,
@@ -115,10 +112,10 @@ CREATE TABLE IF NOT EXISTS view.shipments (
     tracking    text,
     PRIMARY KEY (order_id, shipment_id)
 );
-COMMENT ON TABLE view.shipments IS 'What was handed to a carrier';
-COMMENT ON COLUMN view.shipments.status IS 'dispatched or delivered';
+COMMENT ON TABLE shipments IS 'What was handed to a carrier';
+COMMENT ON COLUMN shipments.status IS 'dispatched or delivered';
 
-CREATE TABLE IF NOT EXISTS view.order_events (
+CREATE TABLE IF NOT EXISTS order_events (
     order_id  uuid        NOT NULL,
     topic     text        NOT NULL,
     partition integer     NOT NULL,
@@ -129,12 +126,12 @@ CREATE TABLE IF NOT EXISTS view.order_events (
     event     json        NOT NULL,
     PRIMARY KEY (order_id, topic, partition, "offset")
 );
-COMMENT ON TABLE view.order_events IS 'All that happened to an order: order, payment, fulfilment and reservation events';
-COMMENT ON COLUMN view.order_events.id   IS 'ce_id';
-COMMENT ON COLUMN view.order_events.type IS 'shop.order.v1.OrderPlaced, …';
-COMMENT ON COLUMN view.order_events.time IS 'When the log took it';
+COMMENT ON TABLE order_events IS 'All that happened to an order: order, payment, fulfilment and reservation events';
+COMMENT ON COLUMN order_events.id   IS 'ce_id';
+COMMENT ON COLUMN order_events.type IS 'shop.order.v1.OrderPlaced, …';
+COMMENT ON COLUMN order_events.time IS 'When the log took it';
 
-CREATE TABLE IF NOT EXISTS view.sales_by_hour (
+CREATE TABLE IF NOT EXISTS sales_by_hour (
     hour             timestamptz NOT NULL,
     shard            integer     NOT NULL,
     currency         text        NOT NULL,
@@ -146,15 +143,15 @@ CREATE TABLE IF NOT EXISTS view.sales_by_hour (
     cancelled_minor  bigint      NOT NULL,
     PRIMARY KEY (hour, shard, currency)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE view.sales_by_hour IS
+COMMENT ON TABLE sales_by_hour IS
     'Orders confirmed in an hour, and confirmed orders cancelled in an hour (not subtracted); sum over the shards';
-COMMENT ON COLUMN view.sales_by_hour.shard         IS 'Each shard of view-orders counts its own';
-COMMENT ON COLUMN view.sales_by_hour.items         IS 'Sum of the lines'' quantities';
-COMMENT ON COLUMN view.sales_by_hour.revenue_minor IS 'Sum of the orders'' totals';
+COMMENT ON COLUMN sales_by_hour.shard         IS 'Each shard of view-orders counts its own';
+COMMENT ON COLUMN sales_by_hour.items         IS 'Sum of the lines'' quantities';
+COMMENT ON COLUMN sales_by_hour.revenue_minor IS 'Sum of the orders'' totals';
 
 -- Carts -----------------------------------------------------------------------------------------------------------
 
-CREATE TABLE IF NOT EXISTS view.carts (
+CREATE TABLE IF NOT EXISTS carts (
     cart_id    uuid PRIMARY KEY,
     shopper_id uuid,
     status     text NOT NULL,
@@ -163,24 +160,24 @@ CREATE TABLE IF NOT EXISTS view.carts (
     changed_at timestamptz,
     "row"      bytea NOT NULL
 ) WITH (fillfactor = 70);
-ALTER TABLE view.carts ALTER COLUMN "row" SET STORAGE EXTERNAL;
-COMMENT ON TABLE view.carts IS 'One row per cart. Shopper NULL: spoken of, but not created';
-COMMENT ON COLUMN view.carts.status     IS 'open, checked_out or abandoned';
-COMMENT ON COLUMN view.carts.order_id   IS 'Of a cart that is checked out';
-COMMENT ON COLUMN view.carts.changed_at IS 'When the log took its last record of cart.events';
-COMMENT ON COLUMN view.carts."row"      IS 'Schema state/cart';
+ALTER TABLE carts ALTER COLUMN "row" SET STORAGE EXTERNAL;
+COMMENT ON TABLE carts IS 'One row per cart. Shopper NULL: spoken of, but not created';
+COMMENT ON COLUMN carts.status     IS 'open, checked_out or abandoned';
+COMMENT ON COLUMN carts.order_id   IS 'Of a cart that is checked out';
+COMMENT ON COLUMN carts.changed_at IS 'When the log took its last record of cart.events';
+COMMENT ON COLUMN carts."row"      IS 'Schema state/cart';
 
-CREATE TABLE IF NOT EXISTS view.cart_lines (
+CREATE TABLE IF NOT EXISTS cart_lines (
     cart_id  uuid    NOT NULL,
     sku      text    COLLATE "C" NOT NULL,
     quantity integer NOT NULL,
     PRIMARY KEY (cart_id, sku)
 );
-COMMENT ON TABLE view.cart_lines IS 'What lies in a cart; prices are the products''';
+COMMENT ON TABLE cart_lines IS 'What lies in a cart; prices are the products''';
 
 -- Products and stock ----------------------------------------------------------------------------------------------
 
-CREATE TABLE IF NOT EXISTS view.products (
+CREATE TABLE IF NOT EXISTS products (
     sku         text COLLATE "C" PRIMARY KEY,
     name        text,
     price_minor bigint,
@@ -190,13 +187,13 @@ CREATE TABLE IF NOT EXISTS view.products (
     available   bigint  NOT NULL,
     "row"       bytea   NOT NULL
 ) WITH (fillfactor = 70);
-ALTER TABLE view.products ALTER COLUMN "row" SET STORAGE EXTERNAL;
-COMMENT ON TABLE view.products IS 'One row per SKU. Revision NULL: only its stock is known';
-COMMENT ON COLUMN view.products.revision  IS 'Offset of the ProductRevised that set name and price';
-COMMENT ON COLUMN view.products.available IS 'Over all locations';
-COMMENT ON COLUMN view.products."row"     IS 'Schema view/product: all that the API answers';
+ALTER TABLE products ALTER COLUMN "row" SET STORAGE EXTERNAL;
+COMMENT ON TABLE products IS 'One row per SKU. Revision NULL: only its stock is known';
+COMMENT ON COLUMN products.revision  IS 'Offset of the ProductRevised that set name and price';
+COMMENT ON COLUMN products.available IS 'Over all locations';
+COMMENT ON COLUMN products."row"     IS 'Schema view/product: all that the API answers';
 
-CREATE TABLE IF NOT EXISTS view.stock (
+CREATE TABLE IF NOT EXISTS stock (
     location  text   NOT NULL,
     sku       text   COLLATE "C" NOT NULL,
     version   bigint NOT NULL,
@@ -209,11 +206,11 @@ CREATE TABLE IF NOT EXISTS view.stock (
     available bigint NOT NULL,
     PRIMARY KEY (location, sku)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE view.stock IS
+COMMENT ON TABLE stock IS
     'Stock per location: available = received + adjusted + restocked - held - committed - consumed';
-COMMENT ON COLUMN view.stock.version IS '1, 2, 3, … changes of this row';
+COMMENT ON COLUMN stock.version IS '1, 2, 3, … changes of this row';
 
-CREATE TABLE IF NOT EXISTS view.stock_ledger (
+CREATE TABLE IF NOT EXISTS stock_ledger (
     location  text        NOT NULL,
     sku       text        COLLATE "C" NOT NULL,
     version   bigint      NOT NULL,
@@ -234,12 +231,12 @@ CREATE TABLE IF NOT EXISTS view.stock_ledger (
     at        timestamptz NOT NULL,
     PRIMARY KEY (location, sku, version)
 );
-COMMENT ON TABLE view.stock_ledger IS
+COMMENT ON TABLE stock_ledger IS
     'Every change of stock with the counters after it, from stock.events and reservation.events; no version is missing';
-COMMENT ON COLUMN view.stock_ledger.version  IS '1, 2, 3, … per (location, sku), without holes';
-COMMENT ON COLUMN view.stock_ledger.kind     IS 'received, adjusted, reserved, committed, released or consumed';
-COMMENT ON COLUMN view.stock_ledger.quantity IS 'So many units; signed for adjusted';
-COMMENT ON COLUMN view.stock_ledger.order_id IS 'NULL for received and adjusted';
-COMMENT ON COLUMN view.stock_ledger.topic    IS 'With partition and offset: the record that says so';
-COMMENT ON COLUMN view.stock_ledger.at       IS 'When the log took it';
+COMMENT ON COLUMN stock_ledger.version  IS '1, 2, 3, … per (location, sku), without holes';
+COMMENT ON COLUMN stock_ledger.kind     IS 'received, adjusted, reserved, committed, released or consumed';
+COMMENT ON COLUMN stock_ledger.quantity IS 'So many units; signed for adjusted';
+COMMENT ON COLUMN stock_ledger.order_id IS 'NULL for received and adjusted';
+COMMENT ON COLUMN stock_ledger.topic    IS 'With partition and offset: the record that says so';
+COMMENT ON COLUMN stock_ledger.at       IS 'When the log took it';
 )sql";

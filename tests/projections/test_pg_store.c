@@ -2,6 +2,7 @@
 #include "tests/projections/projector_suite.h"
 
 #include "projections/migrate.h"
+#include "projections/sql/001_views.h"
 #include "tests/support/database.h"
 
 static struct pg *client(const char *url) {
@@ -174,7 +175,7 @@ static void test_migration_again(void **state) {
     assert_dumps_equal(after, before);
     free(after);
     free(before);
-    assert_int_equal(number(world.store_url, "SELECT max(version) FROM view.schema_version"), 1);
+    assert_int_equal(number(world.store_url, "SELECT max(version) FROM view.schema_version"), 2);
     script(world.store_url, "INSERT INTO view.schema_version VALUES (1000)");
     assert_false(projections_migrate(pg, &err));
     assert_int_equal(err.kind, ERR_CONFIG);
@@ -182,14 +183,174 @@ static void test_migration_again(void **state) {
     world_close(&world);
 }
 
-/* Whoever reads the schema can know what it is. */
+/* ---- what analysts have: words, views, a role ---- */
+
+/* Whoever reads the schema can know what it is: tables, views, and every column of theirs. */
 static void test_everything_is_commented(void **state) {
     (void)state;
     char *url;
     make(&url);
     assert_int_equal(number(url, "SELECT count(*) FROM pg_class WHERE relnamespace = 'view'::regnamespace "
-                                 "AND relkind = 'r' AND obj_description(oid) IS NULL"),
+                                 "AND relkind IN ('r', 'v') AND obj_description(oid) IS NULL"),
                      0);
+    assert_int_equal(number(url, "SELECT count(*) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+                                 "WHERE c.relnamespace = 'view'::regnamespace AND relkind IN ('r', 'v') AND attnum > 0 "
+                                 "AND col_description(c.oid, attnum) IS NULL"),
+                     0);
+    drop(url);
+    free(url);
+}
+
+/* The views say what the tables say. */
+static void test_analysts_views(void **state) {
+    (void)state;
+    struct world world;
+    world_open(&world);
+    story_trade(&world.story, 0, 40);
+    read_all(&world, 0);
+    const char *url = world.store_url;
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_orders"), 40);
+    assert_int_equal(number(url,
+                            "SELECT count(*) FROM view.v_orders WHERE status = 'completed' AND total = 7.50 "
+                            "AND items = 7.50 AND lines = 2 AND units = 3 AND is_sale AND seconds_to_confirmed > 0 "
+                            "AND currency = 'USD'"),
+                     10);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_orders WHERE is_sale"), 10);
+    assert_int_equal(number(url, "SELECT sum(net_minor)::bigint FROM view.v_sales_by_hour"), 10 * 750);
+    assert_int_equal(number(url, "SELECT (sum(revenue) * 100)::bigint FROM view.v_sales_by_hour"), 20 * 750);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_lines WHERE line_total = quantity * unit_price "
+                                 "AND line_total_minor = line_total * 100"),
+                     60);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_payments WHERE status = 'captured' AND amount = 7.50 "
+                                 "AND authorized_at <= captured_at AND order_status = 'completed'"),
+                     10);
+    assert_int_equal(number(url, "SELECT sum(carts)::bigint FROM view.v_conversion"), 40);
+    assert_int_equal(number(url, "SELECT sum(placed)::bigint FROM view.v_conversion"), 30);
+    assert_int_equal(number(url, "SELECT sum(confirmed)::bigint FROM view.v_conversion"), 20);
+    assert_int_equal(number(url, "SELECT sum(revenue_minor)::bigint FROM view.v_best_sellers"), 10 * 750);
+    assert_int_equal(number(url, "SELECT min(rank) FROM view.v_best_sellers"), 1);
+    assert_int_equal(number(url, "SELECT count(*) FROM (SELECT sku, sum(available_change) AS changes FROM "
+                                 "view.v_stock_ledger GROUP BY sku) l JOIN view.v_stock s USING (sku) "
+                                 "WHERE changes = available AND name IS NOT NULL"),
+                     STORY_PRODUCTS);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_order_events WHERE name = 'OrderPlaced' AND type LIKE "
+                                 "'shop.order.v1.%'"),
+                     30);
+    world_close(&world);
+}
+
+static void test_amounts(void **state) {
+    (void)state;
+    char *url;
+    make(&url);
+    assert_int_equal(number(url, "SELECT count(*) FROM (VALUES (1999, 'USD', '19.99'), (1999, 'JPY', '1999'), "
+                                 "(-1, 'EUR', '-0.01'), (1999, 'KWD', '1.999'), (0, 'USD', '0.00')) "
+                                 "AS t(minor, currency, text) WHERE view.amount(minor, currency)::text = text"),
+                     5);
+    drop(url);
+    free(url);
+}
+
+/* As the analysts' role: 1 when the statement is refused for want of a right, 0 when it succeeds. */
+static bool is_refused(const char *url, const char *sql) {
+    struct pg *pg = client(url);
+    struct err err = {0};
+    BUF_AUTO text = {0};
+    buf_printf(&text, "SET ROLE orderlog_analyst; %s", sql);
+    bool refused = !pg_script(pg, text.ptr, &err);
+    if (refused && !strstr(err.detail, "permission denied"))
+        fail_msg("%s: %s", sql, err.detail);
+    pg_close(pg);
+    return refused;
+}
+
+static void test_analyst_role(void **state) {
+    (void)state;
+    char *url;
+    make(&url);
+    script(url, "CREATE SCHEMA decider; CREATE TABLE decider.shard (service text)");
+    static const char *const may[] = {
+        "SELECT * FROM view.v_orders",    "SELECT * FROM view.v_lines",        "SELECT * FROM view.v_payments",
+        "SELECT * FROM view.v_shipments", "SELECT * FROM view.v_order_events", "SELECT * FROM view.v_sales_by_hour",
+        "SELECT * FROM view.v_carts",     "SELECT * FROM view.v_conversion",   "SELECT * FROM view.v_products",
+        "SELECT * FROM view.v_stock",     "SELECT * FROM view.v_stock_ledger", "SELECT * FROM view.v_best_sellers",
+        "SELECT * FROM view.order_lines", "SELECT * FROM view.stock_ledger",   "SELECT total_minor FROM view.orders",
+        "SELECT view.amount(1, 'USD')",
+    };
+    static const char *const may_not[] = {
+        "SELECT * FROM decider.shard",
+        "SELECT tracking FROM view.shipments",
+        "SELECT event FROM view.order_events",
+        "SELECT \"row\" FROM view.orders",
+        "SELECT record FROM view.parked",
+        "SELECT * FROM view.positions",
+        "DELETE FROM view.orders",
+        "UPDATE view.v_products SET for_sale = false",
+        "INSERT INTO view.schema_version VALUES (3)",
+        "CREATE TABLE view.mine (n int)",
+        "TRUNCATE view.order_lines",
+    };
+    for (size_t i = 0; i < sizeof(may) / sizeof(may[0]); i++)
+        if (is_refused(url, may[i]))
+            fail_msg("refused: %s", may[i]);
+    for (size_t i = 0; i < sizeof(may_not) / sizeof(may_not[0]); i++)
+        if (!is_refused(url, may_not[i]))
+            fail_msg("allowed: %s", may_not[i]);
+    assert_int_equal(number(url, "SELECT count(*) FROM pg_roles, unnest(rolconfig) setting WHERE rolname = "
+                                 "'orderlog_analyst' AND NOT rolsuper AND NOT rolcreaterole AND NOT rolcreatedb AND "
+                                 "(setting = 'default_transaction_read_only=on' OR setting LIKE 'statement_timeout=%' "
+                                 "OR setting = 'TimeZone=UTC' OR setting LIKE '%search_path=view')"),
+                     4);
+    drop(url);
+    free(url);
+}
+
+/* A database that version 1 made, with rows in it. */
+static void test_upgrade(void **state) {
+    (void)state;
+    char *url;
+    struct err err = {0};
+    database_make(&url);
+    BUF_AUTO first = {0};
+    buf_printf(
+        &first,
+        "CREATE SCHEMA view; SET search_path = view; %s; INSERT INTO schema_version VALUES (1); INSERT INTO orders "
+        "(order_id, status, currency, items_minor, total_minor, version, \"row\") VALUES "
+        "(gen_random_uuid(), 'pending', 'USD', 100, 120, 1, '')",
+        sql_001_views);
+    script(url, first.ptr);
+    struct pg *pg = client(url);
+    for (int i = 0; i < 2; i++)
+        if (!projections_migrate(pg, &err))
+            fail_msg("%s", err.detail);
+    pg_close(pg);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_orders WHERE total = 1.20 AND lines = 0"), 1);
+    assert_false(is_refused(url, "SELECT * FROM view.v_orders"));
+    assert_int_equal(number(url, "SELECT count(*) FROM view.schema_version"), 2);
+    drop(url);
+    free(url);
+}
+
+/* A second generation takes the place of the first: its views read its own tables, and the first can be dropped. */
+static void test_generations(void **state) {
+    (void)state;
+    char *url;
+    struct err err = {0};
+    make(&url);
+    struct pg *pg = client(url);
+    if (!projections_migrate_schema(pg, "view_next", &err))
+        fail_msg("%s", err.detail);
+    pg_close(pg);
+    script(url, "INSERT INTO view_next.products (sku, for_sale, available, \"row\") VALUES ('new', true, 1, '')");
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_products"), 0);
+    script(url, "BEGIN; ALTER SCHEMA view RENAME TO view_before; ALTER SCHEMA view_next RENAME TO view; COMMIT; "
+                "DROP SCHEMA view_before CASCADE");
+    assert_int_equal(number(url, "SELECT count(*) FROM view.v_products WHERE sku = 'new'"), 1);
+    assert_false(is_refused(url, "SELECT * FROM view.v_products"));
+    pg = client(url);
+    if (!projections_migrate(pg, &err))
+        fail_msg("%s", err.detail);
+    pg_close(pg);
     drop(url);
     free(url);
 }
@@ -202,6 +363,11 @@ int main(void) {
         cmocka_unit_test(test_stock_ledger),
         cmocka_unit_test(test_migration_again),
         cmocka_unit_test(test_everything_is_commented),
+        cmocka_unit_test(test_analysts_views),
+        cmocka_unit_test(test_amounts),
+        cmocka_unit_test(test_analyst_role),
+        cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_generations),
     };
     if (!database_is_there())
         return TEST_SKIPPED;
