@@ -1,7 +1,9 @@
 /* All rows of a view in a store, page by page. */
 #include "cli/verify_views.h"
 #include "core/store/pg.h"
+#include "core/codec/avro.h"
 #include "core/store/redis.h"
+#include "projections/redis_keys.h"
 
 #include <stdlib.h>
 
@@ -10,6 +12,8 @@ struct view_rows {
     struct redis *redis;
     struct buf cursor; /* of SCAN */
     bool at_end;
+    int32_t *generations; /* by shard, the live ones when first looked at; 0: not yet */
+    int32_t shard_count;
     struct pg *pg;
     struct buf after; /* the last key of the page before */
 };
@@ -21,6 +25,7 @@ void view_rows_close(struct view_rows *rows) {
     if (rows->pg)
         pg_close(rows->pg);
     buf_free(&rows->cursor);
+    free(rows->generations);
     buf_free(&rows->after);
     free(rows);
 }
@@ -39,19 +44,55 @@ bool view_rows_open_redis(const char *url, const struct view *view, struct view_
     return true;
 }
 
-/* {p7}:order:<id> without what comes before the id. */
-static struct str key_of(const struct view *view, struct str name) {
-    struct str rest, id;
-    str_cut(name, ':', &rest);
-    str_cut(rest, ':', &id);
-    size_t prefix = strlen(view->key_name);
-    bool fits = rest.len > prefix && memcmp(rest.ptr, view->key_name, prefix) == 0 && rest.ptr[prefix] == ':';
-    return fits ? id : STR_NULL;
+static bool live_generation(struct view_rows *rows, int32_t shard, struct arena *arena, int32_t *ret, struct err *err) {
+    const struct str get[] = {STR("GET"), redis_key_of_shard(arena, rows->view, shard, 0, REDIS_POSITIONS)};
+    struct state_positions positions = {.generation = 1};
+    const struct redisReply *reply;
+    if (!redis_call(rows->redis, get, 2, &reply, err))
+        return false;
+    struct str bytes = arena_dup(arena, redis_text(reply));
+    if (bytes.ptr && !state_decode(schema_subject_find(STR("state/positions")), bytes, arena, &positions, err))
+        return false;
+    *ret = positions.generation;
+    return true;
+}
+
+/* Of the shards of these keys. */
+static bool generations_read(struct view_rows *rows, struct arena *arena, const struct str *names, size_t count,
+                             struct err *err) {
+    for (size_t i = 0; i < count; i++) {
+        int32_t shard, generation;
+        struct str key;
+        if (!redis_key_row_read(names[i], rows->view, &shard, &generation, &key))
+            continue;
+        if (shard >= rows->shard_count) {
+            rows->generations = mem_realloc(rows->generations, ((size_t)shard + 1) * sizeof *rows->generations);
+            while (rows->shard_count <= shard)
+                rows->generations[rows->shard_count++] = 0;
+        }
+        if (!rows->generations[shard] && !live_generation(rows, shard, arena, &rows->generations[shard], err))
+            return false;
+    }
+    return true;
+}
+
+/* A rebuild may have put another generation in the place of the one that was read. */
+static bool generations_stand(struct view_rows *rows, struct arena *arena, struct err *err) {
+    for (int32_t shard = 0; shard < rows->shard_count; shard++) {
+        int32_t now;
+        if (!rows->generations[shard])
+            continue;
+        if (!live_generation(rows, shard, arena, &now, err))
+            return false;
+        if (now != rows->generations[shard])
+            return err_set(err, ERR_TIMEOUT, "view %s in Redis was swapped while it was read", rows->view->name);
+    }
+    return true;
 }
 
 static bool redis_scan(struct view_rows *rows, struct arena *arena, struct str **ret_names, size_t *ret_count,
                        struct err *err) {
-    struct str pattern = arena_printf(arena, "{p*}:%s:*", rows->view->key_name);
+    struct str pattern = arena_printf(arena, "{p*}:*%s:*", rows->view->key_name);
     const struct str scan[] = {STR("SCAN"), buf_str(&rows->cursor), STR("MATCH"), pattern, STR("COUNT"), STR("1000")};
     const struct redisReply *reply;
     if (!redis_call(rows->redis, scan, sizeof scan / sizeof scan[0], &reply, err))
@@ -73,15 +114,19 @@ static bool redis_get(struct view_rows *rows, struct arena *arena, const struct 
                       struct str *ret_keys, struct str *ret_bytes, size_t *ret_count, struct err *err) {
     struct str *args = arena_array(arena, struct str, count + 1);
     const struct redisReply *reply;
+    if (!generations_read(rows, arena, names, count, err))
+        return false;
     args[0] = STR("MGET");
     for (size_t i = 0; i < count; i++)
         args[i + 1] = names[i];
     if (!redis_call(rows->redis, args, count + 1, &reply, err))
         return false;
     for (size_t i = 0; i < count; i++) {
-        struct str key = key_of(rows->view, names[i]), bytes = redis_text(redis_item(reply, i));
-        if (!key.ptr || !bytes.ptr)
-            continue; /* not a row, or gone since the scan */
+        struct str key, bytes = redis_text(redis_item(reply, i));
+        int32_t shard, generation;
+        if (!redis_key_row_read(names[i], rows->view, &shard, &generation, &key) ||
+            generation != rows->generations[shard] || !bytes.ptr)
+            continue; /* not a row, not a live one, or gone since the scan */
         ret_keys[*ret_count] = key;
         ret_bytes[(*ret_count)++] = arena_dup(arena, bytes);
     }
@@ -101,7 +146,7 @@ static bool redis_next(struct view_rows *rows, struct arena *arena, struct str *
         if (count && !redis_get(rows, arena, names, count, *ret_keys, *ret_bytes, ret_count, err))
             return false;
     }
-    return true;
+    return *ret_count || generations_stand(rows, arena, err);
 }
 
 /* ---- PostgreSQL: by key, all in one snapshot ---- */

@@ -13,13 +13,16 @@ struct projector_store {
     const struct schema_subject *subject;
     struct redis *redis;
     struct redis_script save;
+    int32_t building;     /* the generation that it fills; 0: it keeps the live one */
+    int32_t *generations; /* by shard, as its positions said when they were loaded */
+    int32_t shard_count;
 };
 
 /* KEYS: positions, parked, parked subjects, whole, rows…   ARGV: the positions expected ('' for none), the new ones,
- * '1' if the shard is whole with them, the rows' values…, then for each parked record its bytes and its subject.
- * Answers 0 when others are held: nothing was done. MSET in parts, because a Lua stack is finite. Positions come last:
- * were a script ever cut short, rows that are ahead come to the same again, positions that are ahead would lose
- * something. */
+ * the generation's number if the shard is whole with them (else ''), the rows' values…, then for each parked record its
+ * bytes and its subject. Answers 0 when others are held: nothing was done. MSET in parts, because a Lua stack is
+ * finite. Positions come last: were a script ever cut short, rows that are ahead come to the same again, positions that
+ * are ahead would lose something. */
 static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
                                   "local rows = #KEYS - 4\n"
                                   "if ARGV[1] == '' then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end\n"
@@ -36,7 +39,7 @@ static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV
                                   "  redis.call('SADD', KEYS[3], ARGV[i + 1])\n"
                                   "end\n"
                                   "redis.call('SET', KEYS[1], ARGV[2])\n"
-                                  "if ARGV[3] == '1' then redis.call('SET', KEYS[4], '1') end\n"
+                                  "if ARGV[3] ~= '' then redis.call('SET', KEYS[4], ARGV[3]) end\n"
                                   "return 1\n";
 
 static const char *const *more_topics(const struct view *view) {
@@ -58,21 +61,62 @@ static bool store_open(const char *url, const struct view *view, struct projecto
     return true;
 }
 
+bool projector_redis_open_building(const char *url, const struct view *view, int32_t generation,
+                                   struct projector_store **ret, struct err *err) {
+    if (!store_open(url, view, ret, err))
+        return false;
+    (*ret)->building = generation;
+    return true;
+}
+
 static void store_close(struct projector_store *store) {
     redis_close(store->redis);
+    free(store->generations);
     free(store);
+}
+
+static struct str key_of_shard(const struct projector_store *store, struct arena *arena, int32_t shard,
+                               const char *what) {
+    return redis_key_of_shard(arena, store->view, shard, store->building, what);
+}
+
+/* ---- generations ---- */
+
+static int32_t generation_of(const struct projector_store *store, int32_t shard) {
+    if (store->building)
+        return store->building;
+    return shard < store->shard_count ? store->generations[shard] : 1;
+}
+
+static void generation_set(struct projector_store *store, int32_t shard, int32_t generation) {
+    if (shard >= store->shard_count) {
+        store->generations = mem_realloc(store->generations, ((size_t)shard + 1) * sizeof(*store->generations));
+        while (store->shard_count <= shard)
+            store->generations[store->shard_count++] = 1;
+    }
+    store->generations[shard] = generation;
+}
+
+/* What cannot be read is the loop's to tell. */
+static void generation_read(struct projector_store *store, int32_t shard, struct str positions, struct arena *arena) {
+    struct state_positions state = {.generation = 1};
+    struct err ignored;
+    if (positions.ptr && !state_decode(schema_subject_find(STR("state/positions")), positions, arena, &state, &ignored))
+        state.generation = 1;
+    generation_set(store, shard, state.generation);
 }
 
 /* The positions are read first: what changes in between changes them too, and then the first save finds out. */
 static bool store_load(struct projector_store *store, int32_t shard, struct arena *arena, struct shard_held *ret,
                        struct err *err) {
-    const struct str get[] = {STR("GET"), redis_key_positions(arena, store->view, shard)};
-    const struct str members[] = {STR("SMEMBERS"), redis_key_parked_subjects(arena, store->view, shard)};
+    const struct str get[] = {STR("GET"), key_of_shard(store, arena, shard, REDIS_POSITIONS)};
+    const struct str members[] = {STR("SMEMBERS"), key_of_shard(store, arena, shard, REDIS_PARKED_SUBJECTS)};
     const struct redis_command commands[] = {{get, 2}, {members, 2}};
     const struct redisReply *replies[2];
     if (!redis_pipeline(store->redis, commands, 2, replies, err))
         return false;
     ret->positions = redis_text(replies[0]);
+    generation_read(store, shard, ret->positions, arena);
     if (!ret->positions.ptr)
         return true;
     ret->parked_count = redis_count(replies[1]);
@@ -91,14 +135,14 @@ struct reads {
     size_t row_count;
 };
 
-static void reads_add_shard(struct reads *reads, const struct view *view, struct view_row *const *rows, size_t count,
-                            int32_t shard, struct arena *arena) {
+static void reads_add_shard(struct reads *reads, const struct projector_store *store, struct view_row *const *rows,
+                            size_t count, int32_t shard, struct arena *arena) {
     struct str *args = arena_array(arena, struct str, count + 1);
     size_t arg_count = 0;
     args[arg_count++] = STR("MGET");
     for (size_t i = 0; i < count; i++)
         if (rows[i]->shard == shard) {
-            args[arg_count++] = redis_key_row(arena, view, shard, rows[i]->key);
+            args[arg_count++] = redis_key_row(arena, store->view, shard, generation_of(store, shard), rows[i]->key);
             reads->rows[reads->row_count++] = rows[i];
         }
     reads->commands[reads->command_count++] = (struct redis_command){args, arg_count};
@@ -129,7 +173,7 @@ static bool store_load_rows(struct projector_store *store, struct view_row *cons
     const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
     for (size_t i = 0; i < count; i++)
         if (!shard_seen_before(rows, i))
-            reads_add_shard(&reads, store->view, rows, count, rows[i]->shard, arena);
+            reads_add_shard(&reads, store, rows, count, rows[i]->shard, arena);
     if (!redis_pipeline(store->redis, reads.commands, reads.command_count, replies, err))
         return false;
     size_t row = 0;
@@ -152,17 +196,18 @@ static struct redis_command save_command(const struct projector_store *store, co
                                          struct arena *arena) {
     const struct schema_subject *parked = schema_subject_find(STR("state/parked"));
     struct str *args = arena_array(arena, struct str, 8 + 2 * save->row_count + 2 * save->parked_count);
+    int32_t generation = generation_of(store, save->shard);
     size_t count = 0;
     args[count++] = arena_printf(arena, "%zu", 4 + save->row_count);
-    args[count++] = redis_key_positions(arena, store->view, save->shard);
-    args[count++] = redis_key_parked(arena, store->view, save->shard);
-    args[count++] = redis_key_parked_subjects(arena, store->view, save->shard);
-    args[count++] = redis_key_whole(arena, store->view, save->shard);
+    args[count++] = key_of_shard(store, arena, save->shard, REDIS_POSITIONS);
+    args[count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED);
+    args[count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED_SUBJECTS);
+    args[count++] = key_of_shard(store, arena, save->shard, REDIS_WHOLE);
     for (size_t i = 0; i < save->row_count; i++)
-        args[count++] = redis_key_row(arena, store->view, save->shard, save->rows[i]->key);
+        args[count++] = redis_key_row(arena, store->view, save->shard, generation, save->rows[i]->key);
     args[count++] = save->expected.ptr ? save->expected : STR("");
     args[count++] = save->positions;
-    args[count++] = save->whole ? STR("1") : STR("");
+    args[count++] = save->whole ? arena_printf(arena, "%d", generation) : STR("");
     for (size_t i = 0; i < save->row_count; i++)
         args[count++] = encode(store->subject, save->rows[i]->value, arena);
     for (size_t i = 0; i < save->parked_count; i++) {

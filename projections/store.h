@@ -67,4 +67,8 @@ struct projector_store_ops {
 
 extern const struct projector_store_ops projector_redis, projector_postgres;
 
+/* The same stores, but on a generation that is being built beside the live one (projections/rebuild.h). */
+CHECK_RESULT bool projector_redis_open_building(const char *url, const struct view *view, int32_t generation,
+                                                struct projector_store **ret, struct err *err);
+
 #endif

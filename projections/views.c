@@ -12,13 +12,14 @@
 #include "projections/views_pg.h"
 
 /* While Redis is away its rows are read from PostgreSQL; it is asked again this long after it failed. */
-enum { AWAY_US = 1000 * 1000, CONNECT_MS = 250, COMMAND_MS = 750 };
+enum { AWAY_US = 1000 * 1000, CONNECT_MS = 250, COMMAND_MS = 750, GENERATION_TRIES = 4 };
 
 struct views {
     int32_t partitions;
     struct redis *redis;
     int64_t redis_away_until_us;
-    struct views_pg *pg; /* NULL: none is configured */
+    int32_t *generations; /* by view and shard: the live ones, as they were when last looked at */
+    struct views_pg *pg;  /* NULL: none is configured */
 };
 
 bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
@@ -32,6 +33,9 @@ bool views_open(const char *redis_url, const char *database_url, int32_t partiti
     struct views *views = mem_zalloc(sizeof(*views));
     views->partitions = partitions;
     views->redis = redis;
+    views->generations = mem_alloc((size_t)partitions * VIEW_COUNT * sizeof(*views->generations));
+    for (int32_t i = 0; i < partitions * VIEW_COUNT; i++)
+        views->generations[i] = 1;
     views->pg = database_url && *database_url ? views_pg_new(database_url) : NULL;
     *ret = views;
     return true;
@@ -42,6 +46,7 @@ void views_close(struct views *views) {
         return;
     redis_close(views->redis);
     views_pg_free(views->pg);
+    free(views->generations);
     free(views);
 }
 
@@ -88,31 +93,63 @@ static bool row_decode(const struct view *view, struct str bytes, struct arena *
     return true;
 }
 
-static bool redis_rows(struct views *views, const struct view *view, const struct str *keys, size_t count,
-                       struct arena *arena, void **ret, bool *ret_whole, struct err *err) {
-    if (!redis_may_be_asked(views, err))
-        return false;
-    struct redis_command *commands = arena_array(arena, struct redis_command, 2 * count);
-    const struct redisReply **replies = arena_array(arena, const struct redisReply *, 2 * count);
-    struct str(*args)[2] = arena_alloc(arena, arena_array_size(sizeof(*args), 2 * count));
+static int32_t *generation_of(struct views *views, const struct view *view, int32_t shard) {
+    size_t index = 0;
+    while (views_all[index] != view)
+        index++;
+    return &views->generations[index * (size_t)views->partitions + (size_t)shard];
+}
+
+/* A row together with the number of the live generation. *ret_moved: that is another than the one asked for; ask again.
+ * Without a number the shard is being filled: *ret_whole becomes false. */
+static bool row_take(struct views *views, const struct view *view, struct str key, const struct redisReply *reply,
+                     struct arena *arena, void **ret, bool *ret_whole, bool *ret_moved, struct err *err) {
+    int32_t *generation = generation_of(views, view, log_partition_of(key, views->partitions));
+    struct str marker = redis_text(redis_item(reply, 1));
+    int64_t live;
+    if (!marker.ptr)
+        *ret_whole = false;
+    else if (str_to_i64(marker, &live) && live > 0 && live <= INT32_MAX && live != *generation) {
+        *generation = (int32_t)live;
+        *ret_moved = true;
+        return true;
+    }
+    return row_decode(view, redis_text(redis_item(reply, 0)), arena, ret, err);
+}
+
+static bool redis_rows_once(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                            struct arena *arena, void **ret, bool *ret_whole, bool *ret_moved, struct err *err) {
+    struct redis_command *commands = arena_array(arena, struct redis_command, count);
+    const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
+    struct str(*args)[3] = arena_alloc(arena, arena_array_size(sizeof(*args), count));
+    *ret_whole = true;
+    *ret_moved = false;
     for (size_t i = 0; i < count; i++) {
         int32_t shard = log_partition_of(keys[i], views->partitions);
-        args[2 * i][1] = redis_key_row(arena, view, shard, keys[i]);
-        args[2 * i + 1][1] = redis_key_whole(arena, view, shard);
+        args[i][0] = STR("MGET");
+        args[i][1] = redis_key_row(arena, view, shard, *generation_of(views, view, shard), keys[i]);
+        args[i][2] = redis_key_of_shard(arena, view, shard, 0, REDIS_WHOLE);
+        commands[i] = (struct redis_command){args[i], 3};
     }
-    for (size_t i = 0; i < 2 * count; i++) {
-        args[i][0] = STR("GET");
-        commands[i] = (struct redis_command){args[i], 2};
-    }
-    if (!redis_pipeline(views->redis, commands, 2 * count, replies, err))
+    if (!redis_pipeline(views->redis, commands, count, replies, err))
         return false;
-    *ret_whole = true;
-    for (size_t i = 0; i < count; i++) {
-        *ret_whole = *ret_whole && redis_text(replies[2 * i + 1]).ptr;
-        if (!row_decode(view, redis_text(replies[2 * i]), arena, &ret[i], err))
+    for (size_t i = 0; i < count; i++)
+        if (!row_take(views, view, keys[i], replies[i], arena, &ret[i], ret_whole, ret_moved, err))
             return false;
-    }
     return true;
+}
+
+/* A generation goes live once in a while, and its number comes with each row: so the second time is the last but for
+ * the rarest of cases. */
+static bool redis_rows(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                       struct arena *arena, void **ret, bool *ret_whole, struct err *err) {
+    bool moved = true;
+    if (!redis_may_be_asked(views, err))
+        return false;
+    for (int tries = 0; moved && tries < GENERATION_TRIES; tries++)
+        if (!redis_rows_once(views, view, keys, count, arena, ret, ret_whole, &moved, err))
+            return false;
+    return !moved || err_set(err, ERR_STORE_UNAVAILABLE, "the rows of view %s in Redis are being swapped", view->name);
 }
 
 /* Redis is being filled: its rows may be missing, or old. PostgreSQL's are not, unless it is away, too: then what there

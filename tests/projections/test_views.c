@@ -131,8 +131,8 @@ static void redis_run(struct str verb, struct str key) {
 static void test_while_redis_is_filled(void **state) {
     (void)state;
     int32_t shard = log_partition_of(id("order", 4), STORY_PARTITIONS);
-    struct str row = redis_key_row(&arena, &view_orders, shard, id("order", 4));
-    struct str whole = redis_key_whole(&arena, &view_orders, shard);
+    struct str row = redis_key_row(&arena, &view_orders, shard, 1, id("order", 4));
+    struct str whole = redis_key_of_shard(&arena, &view_orders, shard, 0, REDIS_WHOLE);
     struct view_order_row *order;
     redis_run(STR("DEL"), row);
     OK(views_order(views, id("order", 4), &arena, &order, &err));
