@@ -9,12 +9,12 @@
 
 #include <stdio.h>
 
-enum { ROUTES_MAX = 64, STATUS_BASE = 200, STATUS_COUNT = 400 };
+enum { ROUTES_MAX = 64, STATUS_BASE = 200, STATUS_COUNT = 400, CLASS_COUNT = 4 };
 
 /* ---- numbers ---- */
 
 /* Registered when first needed; the last row is for what no route took. Registering twice gives the same metric. */
-static struct metric *_Atomic latencies[ROUTES_MAX + 1];
+static struct metric *_Atomic latencies[ROUTES_MAX + 1][CLASS_COUNT];
 static struct metric *_Atomic counts[ROUTES_MAX + 1][STATUS_COUNT];
 
 static size_t row_of(const struct request *request) {
@@ -28,11 +28,15 @@ static void labels_of(const struct request *request, const char *more, char *ret
 }
 
 static struct metric *latency_of(const struct request *request) {
-    struct metric *_Atomic *at = &latencies[row_of(request)];
+    int class = request->status / 100 - STATUS_BASE / 100;
+    if (class < 0 || class >= CLASS_COUNT)
+        class = CLASS_COUNT - 1;
+    struct metric *_Atomic *at = &latencies[row_of(request)][class];
     struct metric *metric = atomic_load_explicit(at, memory_order_acquire);
     if (!metric) {
-        char labels[160];
-        labels_of(request, "", labels, sizeof labels);
+        char labels[160], more[32];
+        snprintf(more, sizeof more, ",class=\"%dxx\"", class + STATUS_BASE / 100);
+        labels_of(request, more, labels, sizeof labels);
         metric =
             metrics_histogram("orderlog_http_request_seconds", "From a request's first line to its answer.", labels);
         atomic_store_explicit(at, metric, memory_order_release);
@@ -69,21 +73,54 @@ void health_live(struct request *request) {
     buf_add_str(answer_text(request, 200, "text/plain; charset=utf-8"), STR("ok\n"));
 }
 
-struct check {
-    const char *name;
-    bool needed; /* else its failure degrades the server, which stays ready */
-    bool ok;
-    struct str why;
-};
+static enum check_state needed(bool ok) {
+    return ok ? CHECK_OK : CHECK_FAILED;
+}
 
-static void write_checks(const struct check *checks, size_t count, bool ready, struct buf *ret) {
+static enum check_state wanted(bool ok) {
+    return ok ? CHECK_OK : CHECK_WARNING;
+}
+
+/* What this server knows itself. Reads that a store does not answer degrade it; it stays ready for writes. */
+static void check_all(const struct api *api, struct checks *checks) {
+    BUF_AUTO why = {0};
+    bool roles = !api->config.ready || api->config.ready(api->config.ready_user, &why);
+    bool stopping = atomic_load(&api->stopping), log = flights_log_accepts(api->flights);
+    bool hot = reads_hot_answers(api->reads), lists = reads_lists_answer(api->reads);
+    checks_add(checks, needed(!stopping), stopping ? STR("being stopped") : STR_NULL, "serving");
+    checks_add(checks, needed(log), log ? STR_NULL : STR("the last write was not taken"), "log");
+    checks_add(checks, needed(roles), buf_str(&why), "roles");
+    checks_add(checks, wanted(hot), hot ? STR_NULL : STR("Redis does not answer"), "views");
+    checks_add(checks, wanted(lists), lists ? STR_NULL : STR("PostgreSQL does not answer"), "lists");
+}
+
+static bool all_ready(const struct checks *checks) {
+    for (size_t i = 0; i < checks->count; i++)
+        if (checks->items[i].state == CHECK_FAILED)
+            return false;
+    return true;
+}
+
+static const char *const state_names[] = {[CHECK_OK] = "ok", [CHECK_WARNING] = "warning", [CHECK_FAILED] = "failed"};
+
+static void write_lines(const struct checks *checks, struct buf *ret) {
+    for (size_t i = 0; i < checks->count; i++) {
+        const struct check *check = &checks->items[i];
+        buf_printf(ret, "%-7s  %s%s%s\n", state_names[check->state], check->name, check->why[0] ? ": " : "",
+                   check->why);
+    }
+}
+
+static void write_json(const struct checks *checks, bool ready, struct buf *ret) {
     buf_printf(ret, "{\"status\":\"%s\",\"checks\":[", ready ? "ready" : "unready");
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(ret, "%s{\"name\":\"%s\",\"needed\":%s,\"ok\":%s", i ? "," : "", checks[i].name,
-                   checks[i].needed ? "true" : "false", checks[i].ok ? "true" : "false");
-        if (checks[i].why.len) {
+    for (size_t i = 0; i < checks->count; i++) {
+        const struct check *check = &checks->items[i];
+        buf_printf(ret, "%s{\"name\":", i ? "," : "");
+        buf_add_json_string(ret, str_from(check->name));
+        buf_printf(ret, ",\"state\":\"%s\"", state_names[check->state]);
+        if (check->why[0]) {
             buf_add_str(ret, STR(",\"detail\":"));
-            buf_add_json_string(ret, checks[i].why);
+            buf_add_json_string(ret, str_from(check->why));
         }
         buf_add_char(ret, '}');
     }
@@ -92,23 +129,20 @@ static void write_checks(const struct check *checks, size_t count, bool ready, s
 
 void health_ready(struct request *request) {
     const struct api *api = request->api;
-    BUF_AUTO why = {0};
-    bool hooked = !api->config.ready || api->config.ready(api->config.ready_user, &why);
-    const struct check checks[] = {
-        {"serving", true, !atomic_load(&api->stopping), STR_NULL},
-        {"log", true, flights_log_accepts(api->flights), STR_NULL},
-        {"roles", true, hooked, buf_str(&why)},
-        {"views", false, reads_hot_answers(api->reads), STR_NULL},
-        {"lists", false, reads_lists_answer(api->reads), STR_NULL},
-    };
-    enum { COUNT = sizeof checks / sizeof checks[0] };
-    bool ready = true;
-    for (size_t i = 0; i < COUNT; i++)
-        ready = ready && (checks[i].ok || !checks[i].needed);
+    struct str verbose = request_query(request, "verbose");
+    CHECKS_AUTO checks = {0};
+    check_all(api, &checks);
+    /* The details explain what `ready` has said; they do not add to it. */
+    bool ready = all_ready(&checks);
     int status = ready ? 200 : 503;
-    if (request_query(request, "verbose").ptr)
-        write_checks(checks, COUNT, ready, answer_json(request, status));
-    else
-        buf_add_str(answer_text(request, status, "text/plain; charset=utf-8"),
-                    ready ? STR("ready\n") : STR("unready\n"));
+    if (verbose.ptr && api->config.report)
+        api->config.report(api->config.ready_user, &checks);
+    if (verbose.ptr && str_eq(verbose, STR("json"))) {
+        write_json(&checks, ready, answer_json(request, status));
+        return;
+    }
+    struct buf *reply = answer_text(request, status, "text/plain; charset=utf-8");
+    if (verbose.ptr)
+        write_lines(&checks, reply);
+    buf_add_str(reply, ready ? STR("ready\n") : STR("unready\n"));
 }

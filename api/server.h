@@ -5,6 +5,7 @@
 #ifndef ORDERLOG_API_SERVER_H
 #define ORDERLOG_API_SERVER_H
 
+#include "core/base/checks.h"
 #include "core/base/ids.h"
 #include "core/domain/room.h"
 #include "core/log/log.h"
@@ -35,6 +36,8 @@ struct api_config {
     /* More checks for /readyz. Called on the server's threads, several at once; must not block. May be NULL.
      * False: not ready, and `why` says so. */
     bool (*ready)(void *user, struct buf *why);
+    /* Adds what there is to say in detail, for /readyz?verbose. As `ready`; the two must agree. May be NULL. */
+    void (*report)(void *user, struct checks *checks);
     void *ready_user;
 };
 

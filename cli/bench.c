@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
-#include "cli/lag.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
+#include "core/log/lag.h"
 
 const char bench_help[] =
     "Usage: orderlog bench [OPTION...]\n"

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "api/server.h"
+#include "consumers/gauges.h"
 #include "consumers/loop.h"
 #include "consumers/provider.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
 #include "core/base/logging.h"
+#include "core/base/process_metrics.h"
 #include "core/store/pg.h"
 #include "producers/topics.h"
 #include "projections/loop.h"
@@ -35,6 +37,7 @@ struct projector {
     struct up *up;
     struct projector_config config;
     struct projector_waker waker;
+    struct projector_status status;
     pthread_t thread;
     bool started;
 };
@@ -50,6 +53,7 @@ struct up {
     const char *redis_url;
     struct loop *loops[UP_DECIDERS];
     struct projector projectors[UP_PROJECTORS];
+    struct gauges *gauges;
     atomic_bool stop;
     atomic_bool stop_projectors;
     atomic_bool failed;   /* to start */
@@ -151,11 +155,12 @@ static bool start_projectors(struct up *up, struct err *err) {
     for (int i = 0; i < UP_PROJECTORS; i++) {
         struct projector *projector = &up->projectors[i];
         bool redis = i < VIEW_COUNT;
-        *projector = (struct projector){.up = up, .waker = PROJECTOR_WAKER_INIT};
+        *projector = (struct projector){.up = up, .waker = PROJECTOR_WAKER_INIT, .status = PROJECTOR_STATUS_INIT};
         projector->config = (struct projector_config){.store = redis ? &projector_redis : &projector_postgres,
                                                       .url = redis ? up->redis_url : up->database_url,
                                                       .view = views_all[i % VIEW_COUNT],
                                                       .shop = &up->shop,
+                                                      .status = &projector->status,
                                                       .waker = &projector->waker,
                                                       .linger_ms = redis ? UP_REDIS_LINGER_MS : UP_POSTGRES_LINGER_MS};
         if (pthread_create(&projector->thread, NULL, projector_main, projector) != 0)
@@ -199,6 +204,17 @@ static bool is_ready(void *user, struct buf *why) {
     return !atomic_load(&up->projector_failed);
 }
 
+static void report(void *user, struct checks *checks) {
+    struct up *up = user;
+    gauges_check(up->gauges, checks);
+    if (!atomic_load(&up->deciding))
+        return;
+    for (int i = 0; i < UP_DECIDERS; i++)
+        loop_check(up->loops[i], checks);
+    for (int i = 0; i < UP_PROJECTORS; i++)
+        projector_check(&up->projectors[i].status, checks);
+}
+
 /* ---- life ---- */
 
 /* A connection is a descriptor, and the soft limit that shells give is far below what the API is made for. */
@@ -215,7 +231,11 @@ static bool start(struct up *up, struct err *err) {
         !config_require("REDIS_URL", &up->redis_url, err) || !open_provider(up, err) ||
         !api_config_load(&up->shop, &up->locations, &up->api_config, err) || !open_log(up, err))
         return false;
+    const struct gauges_config gauges = {.log = up->log, .database_url = up->database_url, .redis_url = up->redis_url};
+    if (!gauges_start(&gauges, &up->gauges, err))
+        return false;
     up->api_config.ready = is_ready;
+    up->api_config.report = report;
     up->api_config.ready_user = up;
     if (!api_start(&up->api_config, up->log, &up->api, err))
         return false;
@@ -239,6 +259,9 @@ static void stop(struct up *up) {
             projector_wake(&up->projectors[i].waker);
             pthread_join(up->projectors[i].thread, NULL);
         }
+    for (int i = 0; i < UP_PROJECTORS; i++)
+        projector_status_free(&up->projectors[i].status);
+    gauges_stop(up->gauges);
     provider_close(up->provider);
     log_close(up->log);
 }
@@ -257,6 +280,7 @@ int up_main(int argc, char **argv) {
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread, so that all inherit it */
     raise_descriptor_limit();
+    process_metrics_start();
     if (status == CLI_OK && !start(up, &err))
         status = cli_fail(&err);
     if (status == CLI_OK) {

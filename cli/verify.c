@@ -2,8 +2,8 @@
 #include "cli/verify.h"
 
 #include "cli/cli.h"
-#include "cli/lag.h"
 #include "core/base/config.h"
+#include "core/log/lag.h"
 
 #include <getopt.h>
 #include <inttypes.h>

@@ -153,7 +153,7 @@ static bool is_too_old(const struct effect *effect) {
     if (clock_now_us() - effect->created_us < EFFECT_GIVE_UP_US)
         return false;
     metrics_add(metrics_counter("orderlog_effects_left_to_operators_total",
-                                "Outside calls without an outcome that are too old to be made again", ""),
+                                "Outside calls without an outcome that are too old to be made again.", ""),
                 1);
     logging_write(LOG_ERROR, "effects.left_to_operators", "intent=%.*s key=%.*s", STR_ARG(effect->id),
                   STR_ARG(effect->key));

@@ -46,6 +46,8 @@ struct shard_output {
 struct shard {
     int32_t index;
     enum shard_status status;
+    enum shard_status told; /* to probes and metrics */
+    struct metric *halted_gauge;
     uint32_t assigned; /* a bit for each input topic */
     int64_t retry_at_us;
     int64_t retry_delay_us;
@@ -80,8 +82,8 @@ struct loop {
     char *owner; /* this start's nonce */
     pthread_t thread;
     atomic_bool stop;
-    pthread_mutex_t status_lock; /* guards `status_text` */
-    struct buf status_text;      /* "" when ready */
+    pthread_mutex_t status_lock; /* guards `status` */
+    struct checks status;        /* what was last told of each shard */
 
     struct pg *pg;
     struct log_consumer *consumer;
@@ -92,7 +94,7 @@ struct loop {
     struct log_topic inputs[LOOP_INPUTS_MAX];
     struct shard *shards;
     int32_t shard_count;
-    bool assigned_once;
+    bool assigned_once, assigned_told;
     size_t isolate; /* so many batches of one record, to find the one that the database refuses */
     int64_t housekeeping_at_us;
     int64_t idle_save_at_us;
@@ -112,6 +114,7 @@ struct loop {
         struct metric *batch_seconds;
         struct metric *take_overs;
         struct metric *halted;
+        struct metric *emitted;
         struct metric *backlog;
     } metrics;
 };

@@ -102,17 +102,25 @@ static void make_statements(struct loop *loop) {
 static void register_metrics(struct loop *loop) {
     char labels[64];
     snprintf(labels, sizeof(labels), "service=\"%s\"", loop->config.decider->service);
-    loop->metrics.records = metrics_counter("orderlog_decider_records_total", "Records consumed by deciders", labels);
+    loop->metrics.records = metrics_counter("orderlog_decider_records_total", "Records consumed by deciders.", labels);
     loop->metrics.duplicates =
-        metrics_counter("orderlog_decider_duplicates_total", "Records dropped by their origin's number", labels);
-    loop->metrics.parked = metrics_counter("orderlog_decider_parked_total", "Records parked", labels);
-    loop->metrics.batches = metrics_counter("orderlog_decider_batches_total", "Batches committed", labels);
+        metrics_counter("orderlog_decider_duplicates_total", "Records dropped by their origin's number.", labels);
+    loop->metrics.parked = metrics_counter("orderlog_decider_parked_total", "Records parked.", labels);
+    loop->metrics.batches = metrics_counter("orderlog_decider_batches_total", "Batches committed.", labels);
     loop->metrics.batch_seconds =
-        metrics_histogram("orderlog_decider_batch_seconds", "Time from poll to commit of a batch", labels);
-    loop->metrics.take_overs = metrics_counter("orderlog_decider_take_overs_total", "Shards taken over", labels);
-    loop->metrics.halted = metrics_counter("orderlog_decider_halts_total", "Times a shard was halted", labels);
+        metrics_histogram("orderlog_decider_batch_seconds", "Time from poll to commit of a batch.", labels);
+    loop->metrics.take_overs = metrics_counter("orderlog_decider_take_overs_total", "Shards taken over.", labels);
+    loop->metrics.halted = metrics_counter("orderlog_decider_halts_total", "Times a shard was halted.", labels);
+    loop->metrics.emitted = metrics_counter("orderlog_decider_records_out_total",
+                                            "Records decided, to be published by the outbox.", labels);
     loop->metrics.backlog = metrics_gauge("orderlog_outbox_backlog_bytes",
-                                          "Committed outbox bytes that the log has not acknowledged", labels);
+                                          "Committed outbox bytes that the log has not acknowledged.", labels);
+}
+
+static struct metric *halted_gauge(const char *service, int32_t shard) {
+    char labels[96];
+    snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", service, shard);
+    return metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
 }
 
 static bool open_inputs(struct loop *loop, struct err *err) {
@@ -128,8 +136,10 @@ static bool open_inputs(struct loop *loop, struct err *err) {
     }
     loop->shard_count = loop->inputs[0].partitions;
     loop->shards = mem_zalloc((size_t)loop->shard_count * sizeof(*loop->shards));
-    for (int32_t s = 0; s < loop->shard_count; s++)
+    for (int32_t s = 0; s < loop->shard_count; s++) {
         loop->shards[s] = (struct shard){.index = s, .next_due_us = INT64_MAX, .force_park_offset = -1};
+        loop->shards[s].halted_gauge = halted_gauge(decider->service, s);
+    }
     struct log_listener listener = {.user = loop, .assigned = on_assigned, .revoked = on_revoked};
     if (!log_consumer_open(loop->config.log, str_from(decider->service), topics, decider->input_count, &listener,
                            &loop->consumer, err))
@@ -161,7 +171,7 @@ static void close_all(struct loop *loop) {
         free(loop->sql.update[t]);
     }
     pthread_mutex_destroy(&loop->status_lock);
-    buf_free(&loop->status_text);
+    checks_free(&loop->status);
     free(loop->shards);
     free(loop->owner);
     free(loop);
@@ -173,7 +183,7 @@ bool loop_start(const struct loop_config *config, struct loop **ret, struct err 
     loop->config = *config;
     loop->owner = mem_strdup(id_str(&owner));
     pthread_mutex_init(&loop->status_lock, NULL);
-    buf_printf(&loop->status_text, "%s: starting", config->decider->service);
+    checks_add(&loop->status, CHECK_FAILED, STR("waiting for its shards"), "decider %s", config->decider->service);
     register_metrics(loop);
     make_statements(loop);
     if (config->call)

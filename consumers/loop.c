@@ -164,30 +164,57 @@ void loop_save_done(struct loop *loop) {
     }
 }
 
+/* ---- how it stands, for probes and metrics ---- */
+
+static bool status_changed(const struct loop *loop) {
+    bool changed = loop->assigned_once != loop->assigned_told;
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        changed |= loop->shards[s].status != loop->shards[s].told;
+    return changed;
+}
+
+static void add_shard_status(struct loop *loop, struct shard *shard) {
+    const char *service = loop->config.decider->service;
+    BUF_AUTO why = {0};
+    shard->told = shard->status;
+    metrics_set(shard->halted_gauge, shard->status == SHARD_HALTED);
+    if (shard->status == SHARD_HALTED)
+        buf_printf(&why, "halted: %s", shard->halted_why);
+    if (shard->status == SHARD_WAITING)
+        buf_printf(&why, "being taken over");
+    if (shard->status != SHARD_AWAY)
+        checks_add(&loop->status, shard->status == SHARD_RUNNING ? CHECK_OK : CHECK_FAILED, buf_str(&why),
+                   "decider %s/%d", service, shard->index);
+}
+
 static void write_status(struct loop *loop) {
-    BUF_AUTO text = {0};
-    if (!loop->assigned_once)
-        buf_printf(&text, "%s: waiting for its shards", loop->config.decider->service);
-    for (int32_t s = 0; s < loop->shard_count && !text.len; s++) {
-        const struct shard *shard = &loop->shards[s];
-        if (shard->status == SHARD_WAITING)
-            buf_printf(&text, "%s shard %d: being taken over", loop->config.decider->service, s);
-        if (shard->status == SHARD_HALTED)
-            buf_printf(&text, "%s shard %d: halted: %s", loop->config.decider->service, s, shard->halted_why);
-    }
+    if (!status_changed(loop))
+        return;
     pthread_mutex_lock(&loop->status_lock);
-    buf_reset(&loop->status_text);
-    buf_add_str(&loop->status_text, buf_str(&text));
+    checks_free(&loop->status);
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        add_shard_status(loop, &loop->shards[s]);
     pthread_mutex_unlock(&loop->status_lock);
+    loop->assigned_told = loop->assigned_once;
 }
 
 bool loop_ready(struct loop *loop, struct buf *why) {
+    bool ready = true;
     pthread_mutex_lock(&loop->status_lock);
-    bool ready = loop->status_text.len == 0;
-    if (!ready && why)
-        buf_add_str(why, buf_str(&loop->status_text));
+    for (size_t i = 0; i < loop->status.count && ready; i++) {
+        const struct check *check = &loop->status.items[i];
+        ready = check->state != CHECK_FAILED;
+        if (!ready && why)
+            buf_printf(why, "%s: %s", check->name, check->why);
+    }
     pthread_mutex_unlock(&loop->status_lock);
     return ready;
+}
+
+void loop_check(struct loop *loop, struct checks *checks) {
+    pthread_mutex_lock(&loop->status_lock);
+    checks_copy(checks, &loop->status);
+    pthread_mutex_unlock(&loop->status_lock);
 }
 
 /* ---- a batch ---- */
@@ -196,8 +223,10 @@ bool loop_ready(struct loop *loop, struct buf *why) {
 static void hand_on(struct batch *batch) {
     struct loop *loop = batch->loop;
     for (int32_t s = 0; s < loop->shard_count; s++)
-        if (batch->outbox_records[s])
+        if (batch->outbox_records[s]) {
+            metrics_add(loop->metrics.emitted, batch->outbox_records[s]);
             publisher_add(loop->publisher, s, loop->shards[s].version, buf_str(&batch->outboxes[s]));
+        }
     for (const struct intent_op *op = batch->intents; op; op = op->next)
         effects_add(loop->effects, &op->effect);
     for (size_t i = 0; i < batch->item_count; i++)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "consumers/effects.h"
+#include "core/base/checks.h"
 #include "core/domain/room.h"
 #include "core/log/log.h"
 #include "producers/locations.h"
@@ -35,5 +36,7 @@ void loop_stop(struct loop *loop);
 
 /* For readiness: whether every shard given to this loop runs; if not, why the first does not is appended. */
 bool loop_ready(struct loop *loop, struct buf *why);
+/* Adds a line for each shard given to this loop, or one that says why there is none. Any thread; does not block. */
+void loop_check(struct loop *loop, struct checks *checks);
 
 #endif

@@ -78,9 +78,9 @@ bool publisher_open(struct log *log, publisher_wake *wake, void *user, struct pu
     publisher->user = user;
     pthread_mutex_init(&publisher->lock, NULL);
     publisher->published =
-        metrics_counter("orderlog_outbox_records_published_total", "Outbox records acknowledged by the log", "");
-    publisher->restarts =
-        metrics_counter("orderlog_outbox_producer_restarts_total", "Producers opened anew after a failed delivery", "");
+        metrics_counter("orderlog_outbox_records_published_total", "Outbox records acknowledged by the log.", "");
+    publisher->restarts = metrics_counter("orderlog_outbox_producer_restarts_total",
+                                          "Producers opened anew after a failed delivery.", "");
     if (!open_producer(publisher, err)) {
         publisher_close(publisher, 0);
         return false;

@@ -41,6 +41,7 @@ static void back_off(struct projector *projector, const struct err *err, const c
     if (projector->backoff_ms > BACKOFF_MAX_MS)
         projector->backoff_ms = BACKOFF_MAX_MS;
     projector->retry_at_us = now_us + projector->backoff_ms * 1000;
+    projector->trouble = err->kind;
     logging_err(err, event, "service=%s retry_ms=%lld", projector->service, (long long)projector->backoff_ms);
 }
 
@@ -57,7 +58,8 @@ static void shard_stop_reading(struct projector *projector, struct shard *shard)
 static void shard_halt(struct projector *projector, struct shard *shard, const struct err *why) {
     shard_stop_reading(projector, shard);
     shard->state = SHARD_HALTED;
-    metrics_set(shard->halted_gauge, 1);
+    free(shard->halted_why);
+    shard->halted_why = mem_strdup(str_from(why->detail));
     logging_err(why, "projector.halted", "service=%s shard=%d", projector->service, shard->index);
     if (projector->config->shard_changed)
         projector->config->shard_changed(projector->config->user, shard->index, false, why);
@@ -86,8 +88,6 @@ static void revoked(void *user, const struct log_partition *partitions, size_t c
     for (size_t i = 0; i < count; i++) {
         struct shard *shard = &projector->shards[partitions[i].partition];
         shard->assigned--;
-        if (shard->state == SHARD_HALTED)
-            metrics_set(shard->halted_gauge, 0);
         shard->state = SHARD_OFF;
     }
 }
@@ -285,6 +285,7 @@ static void handle(struct projector *projector, const struct log_batch *records)
     projector->backoff_ms = 0;
     metrics_observe(projector->save_seconds, (double)(clock_monotonic_us() - begun_us) / 1e6);
     settle(projector, saves, count);
+    projector_observe(projector, records);
 }
 
 static void linger(const struct projector *projector, int64_t since_us) {
@@ -298,6 +299,7 @@ static void step(struct projector *projector) {
     struct err err = {0};
     size_t max = projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
     bool all_read = read_shards(projector);
+    projector_tell_status(projector);
     if (!log_consumer_poll(projector->consumer, max, poll_timeout_ms(projector, all_read), &records, &err)) {
         poll_failed(projector, &err);
         return;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "core/base/checks.h"
 #include "core/log/log.h"
 #include "projections/store.h"
 
@@ -20,14 +21,25 @@ struct projector_waker {
 #define PROJECTOR_WAKER_INIT ((struct projector_waker){PTHREAD_MUTEX_INITIALIZER, NULL})
 void projector_wake(struct projector_waker *waker);
 
+/* How a projector's shards stand, for probes: a line for each, made by its loop, asked by any thread. */
+struct projector_status {
+    pthread_mutex_t mutex;
+    struct checks checks; /* guarded by it */
+};
+#define PROJECTOR_STATUS_INIT ((struct projector_status){PTHREAD_MUTEX_INITIALIZER, {0}})
+/* Adds them. A shard that cannot go on is a warning: what can be read is what its store has. */
+void projector_check(struct projector_status *status, struct checks *checks);
+void projector_status_free(struct projector_status *status); /* once the projector has ended */
+
 struct projector_config {
     const struct projector_store_ops *store; /* &projector_redis or &projector_postgres */
     const char *url;                         /* of the store */
     const struct view *view;                 /* one of views_all */
     const struct shop *shop;
-    struct projector_waker *waker; /* NULL: `stop` is seen within PROJECTOR_POLL_MS */
-    size_t batch_max;              /* records per poll; 0: 1,000 */
-    int64_t linger_ms;             /* at least this long between polls that find something: larger batches, less work */
+    struct projector_status *status; /* NULL: nobody asks */
+    struct projector_waker *waker;   /* NULL: `stop` is seen within PROJECTOR_POLL_MS */
+    size_t batch_max;                /* records per poll; 0: 1,000 */
+    int64_t linger_ms; /* at least this long between polls that find something: larger batches, less work */
     /* Told when a shard was read and goes on from there, and when it is halted, for /readyz and tests. On the loop's
      * thread. May be NULL. */
     void (*shard_changed)(void *user, int32_t shard, bool running, const struct err *why_halted);
@@ -37,7 +49,7 @@ struct projector_config {
 enum { PROJECTOR_POLL_MS = 250 };
 
 /* Runs until *stop. A store or log that is away is waited for, for ever. A shard is halted (an error in the log and the
- * metric orderlog_projector_halted say so) until the process restarts or the shard is assigned anew, when: the log has
+ * metric orderlog_shard_halted say so) until the process restarts or the shard is assigned anew, when: the log has
  * lost records, a record's type or schema is unknown, or the rows are of another log. A record that cannot be handled
  * is parked in the store, and what comes of its subject behind it. False: the configuration or the topics are not as
  * they must be. */

@@ -43,7 +43,7 @@ void projector_open_shards(struct projector *projector) {
         positions_init(&shard->positions);
         snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", projector->service, i);
         shard->halted_gauge =
-            metrics_gauge("orderlog_projector_halted", "1: this shard moves no further; see the log", labels);
+            metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
         metrics_set(shard->halted_gauge, 0);
     }
 }
@@ -52,6 +52,7 @@ void projector_close_shards(struct projector *projector) {
     for (int32_t i = 0; i < projector->shard_count; i++) {
         positions_free(&projector->shards[i].positions);
         map_free(&projector->shards[i].parked, NULL);
+        free(projector->shards[i].halted_why);
         buf_free(&projector->shards[i].expected);
         buf_free(&projector->shards[i].next);
     }
@@ -61,10 +62,13 @@ void projector_close_shards(struct projector *projector) {
 void projector_open_metrics(struct projector *projector) {
     char labels[64];
     snprintf(labels, sizeof(labels), "service=\"%s\"", projector->service);
-    projector->applied = metrics_counter("orderlog_projector_records_total", "Records folded or parked", labels);
+    projector->applied = metrics_counter("orderlog_projector_records_total", "Records folded or parked.", labels);
     projector->duplicates =
-        metrics_counter("orderlog_projector_duplicates_total", "Records dropped: applied before", labels);
-    projector->parked = metrics_counter("orderlog_projector_parked_total", "Records set aside", labels);
+        metrics_counter("orderlog_projector_duplicates_total", "Records dropped: applied before.", labels);
+    projector->parked = metrics_counter("orderlog_projector_parked_total", "Records set aside.", labels);
     projector->save_seconds =
-        metrics_histogram("orderlog_projector_save_seconds", "Time to save what a poll brought", labels);
+        metrics_histogram("orderlog_projector_save_seconds", "Time to save what a poll brought.", labels);
+    projector->stage = metrics_stage(projector->service);
+    projector->parked_subjects =
+        metrics_gauge("orderlog_parked_subjects", "Subjects that are set aside, with all that comes of them.", labels);
 }

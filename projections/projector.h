@@ -29,6 +29,8 @@ struct shard {
     struct map parked;                 /* subjects */
     int64_t whole_at[VIEW_TOPICS_MAX]; /* the ends of its topics when its positions were read: past them it is whole */
     struct metric *halted_gauge;
+    enum shard_state told; /* to probes */
+    char *halted_why;      /* owned; NULL: it is not halted */
     /* of the batch */
     bool touched;
     struct err *halt; /* why it is to halt once what came before is saved; NULL: it goes on */
@@ -47,11 +49,12 @@ struct projector {
     size_t topic_count;
     struct shard *shards;
     int32_t shard_count;
-    struct arena arena;  /* of the batch */
-    struct arena *rows;  /* where rows are folded: the batch's, unless the store keeps them as they are */
-    int64_t backoff_ms;  /* how long it waited after the last failure; 0: all is well */
-    int64_t retry_at_us; /* unread shards are not read before */
-    struct metric *applied, *duplicates, *parked, *save_seconds;
+    struct arena arena;    /* of the batch */
+    struct arena *rows;    /* where rows are folded: the batch's, unless the store keeps them as they are */
+    int64_t backoff_ms;    /* how long it waited after the last failure; 0: all is well */
+    int64_t retry_at_us;   /* unread shards are not read before */
+    enum err_kind trouble; /* the last failure; probes are public, and its text may name hosts */
+    struct metric *applied, *duplicates, *parked, *save_seconds, *stage, *parked_subjects;
 };
 
 /* ---- parts.c */
@@ -61,6 +64,13 @@ CHECK_RESULT bool projector_find_topics(struct projector *projector, struct err 
 void projector_open_shards(struct projector *projector); /* one for each partition of the topics */
 void projector_close_shards(struct projector *projector);
 void projector_open_metrics(struct projector *projector);
+
+/* ---- status.c: how it stands, for probes and metrics */
+
+/* Tells config->status what has changed since the last time. */
+void projector_tell_status(struct projector *projector);
+/* What was saved can be seen now. */
+void projector_observe(struct projector *projector, const struct log_batch *records);
 
 /* ---- batch.c */
 

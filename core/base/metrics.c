@@ -7,10 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum metric_type { TYPE_COUNTER, TYPE_GAUGE, TYPE_HISTOGRAM };
+enum metric_type { TYPE_COUNTER, TYPE_TOTAL, TYPE_GAUGE, TYPE_HISTOGRAM, TYPE_STAGE };
 
-static const char *const type_names[] = {
-    [TYPE_COUNTER] = "counter", [TYPE_GAUGE] = "gauge", [TYPE_HISTOGRAM] = "histogram"};
+static const char *const type_names[] = {[TYPE_COUNTER] = "counter",
+                                         [TYPE_TOTAL] = "counter",
+                                         [TYPE_GAUGE] = "gauge",
+                                         [TYPE_HISTOGRAM] = "histogram",
+                                         [TYPE_STAGE] = "histogram"};
 
 struct bucket {
     double bound; /* seconds, inclusive */
@@ -19,20 +22,30 @@ struct bucket {
 
 #define B(bound)                                                                                                       \
     { bound, #bound }
-static const struct bucket buckets[] = {B(0.0005), B(0.001), B(0.0025), B(0.005), B(0.01), B(0.025), B(0.05),
-                                        B(0.1),    B(0.25),  B(0.5),    B(1),     B(2.5),  B(5),     B(10)};
+static const struct bucket latency_buckets[] = {B(0.0005), B(0.001), B(0.0025), B(0.005), B(0.01), B(0.025), B(0.05),
+                                                B(0.1),    B(0.25),  B(0.5),    B(1),     B(2.5),  B(5),     B(10)};
+static const struct bucket stage_buckets[] = {B(0.001), B(0.0025), B(0.005), B(0.01), B(0.025), B(0.05),
+                                              B(0.1),   B(0.25),   B(0.5),   B(1),    B(2.5),   B(5),
+                                              B(10),    B(30),     B(60),    B(300)};
 #undef B
 
-enum { BUCKET_COUNT = sizeof buckets / sizeof buckets[0] };
+enum {
+    LATENCY_BUCKETS = sizeof latency_buckets / sizeof latency_buckets[0],
+    STAGE_BUCKETS = sizeof stage_buckets / sizeof stage_buckets[0],
+    BUCKETS_MAX = (int)STAGE_BUCKETS > (int)LATENCY_BUCKETS ? (int)STAGE_BUCKETS : (int)LATENCY_BUCKETS,
+};
 
 struct metric {
     struct metric *next;
     enum metric_type type;
     char *labels;
-    atomic_int_least64_t count;                       /* counter */
-    _Atomic double value;                             /* gauge */
-    atomic_int_least64_t sum_ns;                      /* histogram */
-    atomic_uint_least64_t observed[BUCKET_COUNT + 1]; /* not cumulative; the last is +Inf */
+    atomic_int_least64_t count;  /* counter */
+    _Atomic double value;        /* gauge */
+    atomic_bool hidden;          /* gauge: not known now */
+    atomic_int_least64_t sum_ns; /* histogram */
+    const struct bucket *buckets;
+    size_t bucket_count;
+    atomic_uint_least64_t observed[BUCKETS_MAX + 1]; /* not cumulative; the one after the last bound is +Inf */
 };
 
 struct family {
@@ -43,6 +56,14 @@ struct family {
     struct metric *metrics;
 };
 
+struct collector {
+    struct collector *next;
+    metrics_collect *collect;
+    void *user;
+};
+
+static pthread_mutex_t collectors_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct collector *collectors;
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct family *registry;
 
@@ -71,6 +92,8 @@ static struct metric *metric_register(const char *name, const char *help, const 
         *at = mem_zalloc(sizeof **at);
         (*at)->type = type;
         (*at)->labels = mem_strdup(str_from(labels));
+        (*at)->buckets = type == TYPE_STAGE ? stage_buckets : latency_buckets;
+        (*at)->bucket_count = type == TYPE_STAGE ? STAGE_BUCKETS : LATENCY_BUCKETS;
     }
     struct metric *metric = *at;
     pthread_mutex_unlock(&registry_lock);
@@ -81,12 +104,24 @@ struct metric *metrics_counter(const char *name, const char *help, const char *l
     return metric_register(name, help, labels, TYPE_COUNTER);
 }
 
+struct metric *metrics_total(const char *name, const char *help, const char *labels) {
+    return metric_register(name, help, labels, TYPE_TOTAL);
+}
+
 struct metric *metrics_gauge(const char *name, const char *help, const char *labels) {
     return metric_register(name, help, labels, TYPE_GAUGE);
 }
 
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels) {
     return metric_register(name, help, labels, TYPE_HISTOGRAM);
+}
+
+struct metric *metrics_stage(const char *service) {
+    BUF_AUTO labels = {0};
+    buf_printf(&labels, "service=\"%s\"", service);
+    return metric_register("orderlog_stage_seconds",
+                           "From the log's time of a record to the commit of what a service made of it.", labels.ptr,
+                           TYPE_STAGE);
 }
 
 void metrics_add(struct metric *metric, int64_t by) {
@@ -102,6 +137,11 @@ void metrics_add(struct metric *metric, int64_t by) {
 
 void metrics_set(struct metric *metric, double value) {
     atomic_store_explicit(&metric->value, value, memory_order_relaxed);
+    atomic_store_explicit(&metric->hidden, false, memory_order_release);
+}
+
+void metrics_unset(struct metric *metric) {
+    atomic_store_explicit(&metric->hidden, true, memory_order_relaxed);
 }
 
 void metrics_observe(struct metric *metric, double seconds) {
@@ -111,7 +151,7 @@ void metrics_observe(struct metric *metric, double seconds) {
     if (seconds > 1e6)
         seconds = 1e6;
     size_t i = 0;
-    while (i < BUCKET_COUNT && seconds > buckets[i].bound)
+    while (i < metric->bucket_count && seconds > metric->buckets[i].bound)
         i++;
     atomic_fetch_add_explicit(&metric->observed[i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&metric->sum_ns, (int64_t)(seconds * 1e9 + 0.5), memory_order_relaxed);
@@ -159,10 +199,10 @@ static void write_simple(struct buf *ret, const struct family *family, struct me
 static void write_histogram(struct buf *ret, const struct family *family, struct metric *metric) {
     const char *comma = metric->labels[0] ? "," : "";
     uint64_t total = 0;
-    for (size_t i = 0; i <= BUCKET_COUNT; i++) {
+    for (size_t i = 0; i <= metric->bucket_count; i++) {
         total += atomic_load_explicit(&metric->observed[i], memory_order_relaxed);
         buf_printf(ret, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", family->name, metric->labels, comma,
-                   i < BUCKET_COUNT ? buckets[i].text : "+Inf", total);
+                   i < metric->bucket_count ? metric->buckets[i].text : "+Inf", total);
     }
     buf_printf(ret, "%s_sum", family->name);
     add_labels(ret, metric->labels);
@@ -173,18 +213,53 @@ static void write_histogram(struct buf *ret, const struct family *family, struct
     buf_printf(ret, " %" PRIu64 "\n", total);
 }
 
-void metrics_write(struct buf *ret) {
-    pthread_mutex_lock(&registry_lock);
-    for (struct family *family = registry; family; family = family->next) {
-        buf_printf(ret, "# HELP %s ", family->name);
-        add_help(ret, family->help);
-        buf_printf(ret, "\n# TYPE %s %s\n", family->name, type_names[family->type]);
-        for (struct metric *metric = family->metrics; metric; metric = metric->next) {
-            if (family->type == TYPE_HISTOGRAM)
-                write_histogram(ret, family, metric);
-            else
-                write_simple(ret, family, metric);
+static void write_family(struct buf *ret, const struct family *family) {
+    bool named = false;
+    for (struct metric *metric = family->metrics; metric; metric = metric->next) {
+        if (atomic_load_explicit(&metric->hidden, memory_order_acquire))
+            continue;
+        if (!named) {
+            buf_printf(ret, "# HELP %s ", family->name);
+            add_help(ret, family->help);
+            buf_printf(ret, "\n# TYPE %s %s\n", family->name, type_names[family->type]);
+            named = true;
         }
+        if (family->type == TYPE_HISTOGRAM || family->type == TYPE_STAGE)
+            write_histogram(ret, family, metric);
+        else
+            write_simple(ret, family, metric);
     }
+}
+
+void metrics_write(struct buf *ret) {
+    pthread_mutex_lock(&collectors_lock);
+    for (struct collector *at = collectors; at; at = at->next)
+        at->collect(at->user);
+    pthread_mutex_unlock(&collectors_lock);
+    pthread_mutex_lock(&registry_lock);
+    for (struct family *family = registry; family; family = family->next)
+        write_family(ret, family);
     pthread_mutex_unlock(&registry_lock);
+}
+
+/* ---- collectors ---- */
+
+void metrics_collector_add(metrics_collect *collect, void *user) {
+    struct collector *collector = mem_alloc(sizeof *collector);
+    pthread_mutex_lock(&collectors_lock);
+    *collector = (struct collector){collectors, collect, user};
+    collectors = collector;
+    pthread_mutex_unlock(&collectors_lock);
+}
+
+void metrics_collector_remove(metrics_collect *collect, void *user) {
+    pthread_mutex_lock(&collectors_lock);
+    struct collector **at = &collectors;
+    while (*at && ((*at)->collect != collect || (*at)->user != user))
+        at = &(*at)->next;
+    struct collector *found = *at;
+    if (found)
+        *at = found->next;
+    pthread_mutex_unlock(&collectors_lock);
+    free(found);
 }

@@ -8,15 +8,31 @@
 
 struct metric;
 
-/* `labels` is ready-made Prometheus label text (`service="orders",shard="0"`) or ""; copied. The same name and
- * labels give the same metric again. Names end in a unit: _seconds, _bytes, _total. */
+/* `labels` is ready-made Prometheus label text (`service="orders",shard="0"`) or ""; copied. Their number must be
+ * bounded: no ids, no paths that a client chooses. The same name and labels give the same metric again. Names end in a
+ * base unit (_seconds, _bytes), of counters in _total; HELP texts end in a full stop. */
 struct metric *metrics_counter(const char *name, const char *help, const char *labels);
+/* A counter that is kept elsewhere: metrics_set tells what it stands at. */
+struct metric *metrics_total(const char *name, const char *help, const char *labels);
 struct metric *metrics_gauge(const char *name, const char *help, const char *labels);
 /* Buckets for latencies from 0.5 ms to 10 s; observe seconds. */
 struct metric *metrics_histogram(const char *name, const char *help, const char *labels);
+/* orderlog_stage_seconds{service="…"}: from the log's time of the record that caused something to the commit of what
+ * this service made of it (a decider's transaction, a view's rows). Buckets from 1 ms to 5 minutes. Observe once a
+ * record: metrics_observe(stage, (double)(clock_now_us() - record->timestamp_us) / 1e6). */
+struct metric *metrics_stage(const char *service);
 void metrics_add(struct metric *metric, int64_t by);
 void metrics_set(struct metric *metric, double value);
+/* Not known now: the metric is left out of what is written until it is set again. */
+void metrics_unset(struct metric *metric);
 void metrics_observe(struct metric *metric, double seconds);
+
+/* Called by each metrics_write before it writes, on its thread: sets what is only worth asking for then. Must not block
+ * nor write metrics itself. */
+typedef void metrics_collect(void *user);
+void metrics_collector_add(metrics_collect *collect, void *user);
+/* Once it returns, the collector is not called any more. */
+void metrics_collector_remove(metrics_collect *collect, void *user);
 void metrics_write(struct buf *ret);
 
 #endif

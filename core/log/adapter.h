@@ -30,6 +30,7 @@ struct log_ops {
                        struct err *err);
     bool (*offset_at_time)(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
                            struct err *err);
+    bool (*usage)(struct log *log, struct log_usage *ret, struct err *err); /* NULL: not on this machine */
     bool (*group_positions)(struct log *log, struct log_group_position **ret, size_t *ret_count, struct err *err);
 
     bool (*producer_open)(struct log *log, const struct log_producer_options *options, struct log_producer **ret,

@@ -70,6 +70,10 @@ bool log_offset_at_time(struct log *log, struct str topic, int32_t partition, in
     return log->ops->offset_at_time(log, topic, partition, time_us, ret, err);
 }
 
+bool log_usage_read(struct log *log, struct log_usage *ret, struct err *err) {
+    return log->ops->usage && log->ops->usage(log, ret, err);
+}
+
 bool log_group_positions(struct log *log, struct log_group_position **ret, size_t *ret_count, struct err *err) {
     return log->ops->group_positions(log, ret, ret_count, err);
 }

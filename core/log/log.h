@@ -78,6 +78,15 @@ CHECK_RESULT bool log_watermarks(struct log *log, struct str topic, int32_t part
 CHECK_RESULT bool log_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us,
                                      int64_t *ret, struct err *err);
 
+/* The room that the log takes on this machine, and how much is left on that disk. */
+struct log_usage {
+    int64_t used_bytes;
+    int64_t free_bytes; /* for us: what is kept back for root is not counted */
+    int64_t disk_bytes;
+};
+/* Does not block on the log itself. False without an error for a log that is elsewhere (err->kind is ERR_NONE). */
+CHECK_RESULT bool log_usage_read(struct log *log, struct log_usage *ret, struct err *err);
+
 /* What each group has committed (see log_consumer_commit), for tools. */
 struct log_group_position {
     struct str group; /* these strings belong to the array */

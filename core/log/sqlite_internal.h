@@ -17,6 +17,7 @@
 
 #include "core/base/arena.h"
 #include "core/base/ids.h"
+#include "core/base/metrics.h"
 #include "core/log/adapter.h"
 
 enum {
@@ -141,6 +142,7 @@ struct sqlog {
     sqlite3_stmt *begin, *commit, *insert, *insert_index, *set_indexed, *insert_position;
     int wal_pages, checkpoint_at;
     bool doubt; /* a transaction failed: see what is there before the next one */
+    struct metric *commit_seconds;
     int64_t last_commit, last_time_us;
     int64_t indexed; /* commits up to this one are in the index on disk */
     bool loaded;
@@ -265,6 +267,7 @@ bool sqlog_watermarks(struct log *log, struct str topic, int32_t partition, int6
                       struct err *err);
 bool sqlog_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
                           struct err *err);
+bool sqlog_usage(struct log *log, struct log_usage *ret, struct err *err);
 
 /* ---- sqlite_load.c: what the database holds ---- */
 

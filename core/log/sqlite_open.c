@@ -24,6 +24,7 @@ static const struct log_ops ops = {
     .topics_list = sqlog_topics_list,
     .watermarks = sqlog_watermarks,
     .offset_at_time = sqlog_offset_at_time,
+    .usage = sqlog_usage,
     .group_positions = sqlog_group_positions,
     .producer_open = sqlog_producer_open,
     .producer_close = sqlog_producer_close,

@@ -1,7 +1,10 @@
 /* The questions that tools ask. */
 #include "core/log/sqlite_internal.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
 bool sqlog_topic_info(struct log *base, struct str name, struct log_topic *ret, struct err *err) {
     struct sqlog *log = sqlog_of(base);
@@ -83,4 +86,21 @@ bool sqlog_offset_at_time(struct log *base, struct str topic, int32_t partition,
         commit_search(log->read_db, time_us, &commit, err) && sqlog_index_after(log, found, commit, high, ret, err);
     pthread_mutex_unlock(&log->read_mutex);
     return ok;
+}
+
+/* The write-ahead log counts too, and may be missing. */
+bool sqlog_usage(struct log *base, struct log_usage *ret, struct err *err) {
+    const struct sqlog *log = sqlog_of(base);
+    BUF_AUTO wal = {0};
+    struct stat file;
+    struct statvfs disk;
+    if (stat(log->path, &file) != 0 || statvfs(log->path, &disk) != 0)
+        return err_set(err, ERR_IO, "cannot look at %s: %s", log->path, strerrordesc_np(errno));
+    *ret = (struct log_usage){.used_bytes = file.st_size,
+                              .free_bytes = (int64_t)(disk.f_bavail * disk.f_frsize),
+                              .disk_bytes = (int64_t)(disk.f_blocks * disk.f_frsize)};
+    buf_printf(&wal, "%s-wal", log->path);
+    if (stat(wal.ptr, &file) == 0)
+        ret->used_bytes += file.st_size;
+    return true;
 }

@@ -22,6 +22,8 @@ static int wal_grew(void *user, sqlite3 *db, const char *name, int pages) {
 
 bool sqlog_writer_prepare(struct sqlog *log, struct err *err) {
     sqlite3 *db = log->write_db;
+    log->commit_seconds = metrics_histogram("orderlog_log_commit_seconds",
+                                            "Time of a commit of the embedded log, its fsync included.", "");
     log->checkpoint_at = CHECKPOINT_PAGES;
     sqlite3_wal_hook(db, wal_grew, log);
     return sqlog_db_prepare(db, "BEGIN IMMEDIATE", &log->begin, err) &&
@@ -143,7 +145,9 @@ static enum log_outcome transaction_run(struct sqlog *log, const struct sqlog_co
                                         struct err *err) {
     bool ok = sqlog_db_run(log->begin, err) && (!commit || commit_insert(log, commit, err)) &&
               (!extras.index || sqlog_index_write(log, err)) && (!extras.positions || sqlog_positions_write(log, err));
+    int64_t began_us = clock_monotonic_us();
     if (ok && sqlog_db_run(log->commit, err)) {
+        metrics_observe(log->commit_seconds, (double)(clock_monotonic_us() - began_us) / 1e6);
         if (extras.index)
             sqlog_index_written(log, log->last_commit);
         return LOG_PERSISTED;

@@ -1,5 +1,8 @@
 #include "core/base/metrics.h"
 
+#include "core/base/clock.h"
+#include "core/base/process_metrics.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -113,6 +116,80 @@ static void a_senseless_time_does_not_spoil_the_sum(void **state) {
     assert_line("t_odd_seconds_bucket{le=\"10\"} 3");
 }
 
+static void stages_reach_further(void **state) {
+    (void)state;
+    struct metric *stage = metrics_stage("toys");
+    assert_ptr_equal(metrics_stage("toys"), stage);
+    metrics_observe(stage, 0.0004);
+    metrics_observe(stage, 59);
+    metrics_observe(stage, 301);
+    assert_line("orderlog_stage_seconds_bucket{service=\"toys\",le=\"0.001\"} 1");
+    assert_line("orderlog_stage_seconds_bucket{service=\"toys\",le=\"30\"} 1");
+    assert_line("orderlog_stage_seconds_bucket{service=\"toys\",le=\"60\"} 2");
+    assert_line("orderlog_stage_seconds_bucket{service=\"toys\",le=\"300\"} 2");
+    assert_line("orderlog_stage_seconds_bucket{service=\"toys\",le=\"+Inf\"} 3");
+}
+
+static void what_is_not_known_is_not_written(void **state) {
+    (void)state;
+    struct metric *one = metrics_gauge("t_seen", "Seen.", "of=\"one\"");
+    struct metric *two = metrics_gauge("t_seen", "Seen.", "of=\"two\"");
+    metrics_set(one, 1);
+    metrics_unset(two);
+    assert_int_equal(count_of("# TYPE t_seen gauge\n"), 1);
+    assert_int_equal(count_of("t_seen{of=\"two\"}"), 0);
+    metrics_unset(one);
+    assert_int_equal(count_of("t_seen"), 0); /* not even its name */
+    metrics_set(two, 2);
+    assert_line("t_seen{of=\"two\"} 2");
+    assert_int_equal(count_of("t_seen{of=\"one\"}"), 0);
+}
+
+static void collect_one(void *user) {
+    metrics_set(metrics_total("t_cpu_seconds_total", "Cpu.", ""), ++*(double *)user / 4);
+}
+
+static void collectors_are_asked_before_each_writing(void **state) {
+    (void)state;
+    double times = 0;
+    metrics_collector_add(collect_one, &times);
+    assert_line("t_cpu_seconds_total 0.25");
+    assert_line("t_cpu_seconds_total 0.5");
+    assert_int_equal(count_of("# TYPE t_cpu_seconds_total counter\n"), 1);
+    metrics_collector_remove(collect_one, &times);
+    metrics_collector_remove(collect_one, &times);
+    assert_line("t_cpu_seconds_total 0.75");
+}
+
+static double read_metric(const char *name) {
+    BUF_AUTO text = {0};
+    BUF_AUTO start = {0};
+    buf_add_char(&text, '\n');
+    metrics_write(&text);
+    buf_printf(&start, "\n%s ", name);
+    const char *at = strstr(text.ptr, start.ptr);
+    if (!at)
+        fail_msg("no %s in %s", name, text.ptr);
+    return strtod(at + start.len, NULL);
+}
+
+static void the_process_is_measured(void **state) {
+    (void)state;
+    process_metrics_start();
+    double fds = read_metric("process_open_fds"), cpu = read_metric("process_cpu_seconds_total");
+    int fd = dup(STDERR_FILENO);
+    assert_true(read_metric("process_open_fds") == fds + 1);
+    close(fd);
+    while (read_metric("process_cpu_seconds_total") == cpu) /* until it has used a tick more */
+        ;
+    assert_in_range((int64_t)read_metric("process_resident_memory_bytes"), 1 << 20, INT64_C(1) << 33);
+    assert_true(read_metric("process_virtual_memory_bytes") > read_metric("process_resident_memory_bytes"));
+    assert_true(read_metric("process_max_fds") >= fds);
+    double now = (double)clock_now_us() / 1e6, start = read_metric("process_start_time_seconds");
+    assert_true(start < now + 2 && start > now - 600);
+    assert_line("orderlog_build_info{version=\"" ORDERLOG_VERSION "\"} 1");
+}
+
 static void one_name_has_one_type(void **state) {
     (void)state;
     metrics_counter("t_typed_total", "Typed.", "");
@@ -165,6 +242,10 @@ int main(void) {
         cmocka_unit_test(gauges),
         cmocka_unit_test(histograms),
         cmocka_unit_test(a_senseless_time_does_not_spoil_the_sum),
+        cmocka_unit_test(stages_reach_further),
+        cmocka_unit_test(what_is_not_known_is_not_written),
+        cmocka_unit_test(collectors_are_asked_before_each_writing),
+        cmocka_unit_test(the_process_is_measured),
         cmocka_unit_test(one_name_has_one_type),
         cmocka_unit_test(threads_lose_no_update),
     };

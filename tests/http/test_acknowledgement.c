@@ -180,7 +180,7 @@ static void only_so_many_may_wait(void **state) {
 
 static void a_log_that_fails_makes_it_unready(void **state) {
     struct fixture *f = *state;
-    const char *const paths[] = {"/readyz", "/readyz?verbose"};
+    const char *const paths[] = {"/readyz", "/readyz?verbose=json"};
     err_set(&f->stub->refusal, ERR_LOG_UNAVAILABLE, "the stub says so");
     for (int failing = 0; failing < 3; failing++) {
         f->stub->refusal.kind = failing == 1 ? ERR_LOG_UNAVAILABLE : ERR_NONE;

@@ -65,6 +65,15 @@ reported() {
     python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["outcomes"].get(sys.argv[2], 0))' "$dir/feed.json" "$1"
 }
 
+# Sets $promtool, or ends the test: skipped, in CI failed.
+need_promtool() {
+    promtool=$(command -v promtool || echo "$root/var/promtool/promtool")
+    [ -x "$promtool" ] || {
+        say "promtool is missing (tests/run fetches it)"
+        [ -n "${CI:-}" ] && exit 1 || exit 77
+    }
+}
+
 view() {
     psql -XAtq -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "$1"
 }

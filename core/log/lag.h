@@ -1,6 +1,7 @@
-/* How far the groups are behind the log: what `orderlog lag` shows and `orderlog verify --wait` waits for. */
-#ifndef ORDERLOG_CLI_LAG_H
-#define ORDERLOG_CLI_LAG_H
+/* How far the groups are behind the log: what `orderlog lag` and the metrics show, and `orderlog verify --wait` waits
+ * for. Any thread; blocks on I/O. */
+#ifndef ORDERLOG_LOG_LAG_H
+#define ORDERLOG_LOG_LAG_H
 
 #include "core/log/log.h"
 
@@ -12,6 +13,7 @@ struct lag_row {
     int64_t position;
     int64_t end;
     int64_t lag; /* records; from the first one kept when there is no position */
+    bool lost;   /* the position is past the end: the log has lost records */
 };
 
 /* A row for every partition of every topic that a group has told a position of, in the order of group, topic and
@@ -27,5 +29,9 @@ CHECK_RESULT bool lag_read(struct log *log, struct lag_report *ret, struct err *
 void lag_free(struct lag_report *report);
 /* Waits until no group is behind and nothing more is written; ERR_TIMEOUT says who is behind. */
 CHECK_RESULT bool lag_wait(struct log *log, int64_t seconds, struct err *err);
+/* The age of the first record that waits, by the log's time; 0 when none does, -1 when it is gone by now. `consumer` is
+ * a manual one of the same log, with nothing else to read. */
+CHECK_RESULT bool lag_behind_us(struct log_consumer *consumer, const struct lag_row *row, int64_t *ret,
+                                struct err *err);
 
 #endif

@@ -1,0 +1,35 @@
+/* What the files of the gauges share; all belongs to their thread. */
+#ifndef ORDERLOG_CONSUMERS_GAUGES_INTERNAL_H
+#define ORDERLOG_CONSUMERS_GAUGES_INTERNAL_H
+
+#include "consumers/gauges.h"
+#include "core/base/map.h"
+#include "core/base/metrics.h"
+#include "core/store/pg.h"
+
+/* ---- gauges_lag.c ---- */
+
+struct gauges_lag {
+    struct log *log;
+    struct log_consumer *consumer; /* NULL: not opened yet */
+    struct map series;             /* "group topic partition" to struct lag_series */
+};
+
+/* Sets orderlog_lag_records and orderlog_lag_seconds. */
+CHECK_RESULT bool gauges_lag_round(struct gauges_lag *lag, struct err *err);
+void gauges_lag_close(struct gauges_lag *lag);
+
+/* ---- gauges_tables.c: the deciders' tables ---- */
+
+struct gauges_tables {
+    struct map services; /* name to struct service_series */
+    struct metric *intents[4];
+    struct metric *oldest_intent;
+};
+
+CHECK_RESULT bool gauges_tables_round(struct gauges_tables *tables, struct pg *pg, struct err *err);
+/* Nothing of it is known now. */
+void gauges_tables_unset(struct gauges_tables *tables);
+void gauges_tables_close(struct gauges_tables *tables);
+
+#endif
