@@ -70,4 +70,5 @@ const struct pg_view pg_view_carts = {
     .more_topics = more_topics,
     .load_sql = "SELECT cart_id::text, \"row\" FROM view.carts WHERE cart_id = ANY($1::uuid[])",
     .save = save,
+    .fill_rows = save,
 };

@@ -171,6 +171,16 @@ static bool save(struct pg *pg, const struct shard_save *shards, size_t count, s
            pg_sales_save(pg, shards, count, err);
 }
 
+static bool add_facts(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    return save_lines(pg, shards, count, err) && pg_order_events_save(pg, shards, count, err) &&
+           pg_stock_ledger_save(pg, shards, count, err) && pg_sales_save(pg, shards, count, err);
+}
+
+static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    return save_orders(pg, shards, count, err) && save_payments(pg, shards, count, err) &&
+           save_shipments(pg, shards, count, err);
+}
+
 static const char *const more_topics[] = {TOPIC_RESERVATION_EVENTS, NULL};
 
 const struct pg_view pg_view_orders = {
@@ -179,4 +189,6 @@ const struct pg_view pg_view_orders = {
     .load_sql = "SELECT order_id::text, \"row\" FROM view.orders WHERE order_id = ANY($1::uuid[])",
     .begin_sql = "DELETE FROM view.sales_by_hour WHERE shard = ANY($1::int[])",
     .save = save,
+    .add_facts = add_facts,
+    .fill_rows = fill_rows,
 };

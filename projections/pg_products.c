@@ -82,6 +82,10 @@ static bool save(struct pg *pg, const struct shard_save *shards, size_t count, s
            pg_stock_ledger_save(pg, shards, count, err);
 }
 
+static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    return save_products(pg, shards, count, err) && save_stock(pg, shards, count, err);
+}
+
 static const char *const more_topics[] = {NULL};
 
 const struct pg_view pg_view_products = {
@@ -89,4 +93,6 @@ const struct pg_view pg_view_products = {
     .more_topics = more_topics,
     .load_sql = "SELECT sku, \"row\" FROM view.products WHERE sku = ANY($1::text[])",
     .save = save,
+    .add_facts = pg_stock_ledger_save,
+    .fill_rows = fill_rows,
 };

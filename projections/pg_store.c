@@ -10,6 +10,7 @@
 struct projector_store {
     const struct pg_view *view;
     char *url;
+    char *schema; /* a generation that is being built; NULL: the live one, view */
     char *service;
     struct pg *pg; /* NULL: not connected */
 };
@@ -19,7 +20,7 @@ static const char settings[] = "SET synchronous_commit = off; SET enable_seqscan
                                "SET plan_cache_mode = force_generic_plan; SET lock_timeout = '10s'; "
                                "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '5s'";
 
-static const struct pg_view *pg_view_of(const struct view *view) {
+const struct pg_view *pg_view_of(const struct view *view) {
     static const struct pg_view *const all[VIEW_COUNT] = {&pg_view_carts, &pg_view_orders, &pg_view_products};
     for (size_t i = 0; i < VIEW_COUNT; i++)
         if (all[i]->view == view)
@@ -44,6 +45,14 @@ static bool store_open(const char *url, const struct view *view, struct projecto
     return true;
 }
 
+bool projector_postgres_open_building(const char *url, const struct view *view, const char *schema,
+                                      struct projector_store **ret, struct err *err) {
+    if (!store_open(url, view, ret, err))
+        return false;
+    (*ret)->schema = mem_strdup(str_from(schema));
+    return true;
+}
+
 static void disconnect(struct projector_store *store) {
     pg_close(store->pg);
     store->pg = NULL;
@@ -52,6 +61,7 @@ static void disconnect(struct projector_store *store) {
 static void store_close(struct projector_store *store) {
     disconnect(store);
     free(store->url);
+    free(store->schema);
     free(store->service);
     free(store);
 }
@@ -63,7 +73,9 @@ static bool connected(struct projector_store *store, struct err *err) {
         return true;
     if (!pg_open(store->url, settings, &store->pg, err))
         return false;
-    if (projections_migrate(store->pg, err))
+    if (store->schema)
+        pg_alias_schema(store->pg, "view", store->schema);
+    if (projections_migrate_schema(store->pg, store->schema ? store->schema : "view", err))
         return true;
     disconnect(store);
     return false;
@@ -236,18 +248,21 @@ static void add_parked(struct pg_params *params, int32_t shard, const struct sta
     pg_array_str(params, 10, parked->record);
 }
 
-static bool save_parked(struct projector_store *store, const struct shard_save *shards, size_t count, struct err *err) {
+bool pg_parked_save(struct pg *pg, const struct view *view, const struct shard_save *shards, size_t count,
+                    struct err *err) {
     static const enum pg_type types[] = {PG_I64,  PG_TEXT, PG_I64,  PG_I64,  PG_TIME,
                                          PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_BYTES};
     PG_PARAMS_AUTO params = {0};
+    BUF_AUTO service = {0};
     size_t records = 0;
-    pg_add_text(&params, str_from(store->service));
+    buf_printf(&service, "view-%s", view->name);
+    pg_add_text(&params, buf_str(&service));
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < shards[i].parked_count; k++, records++)
             add_parked(&params, shards[i].shard, &shards[i].parked[k]);
     return !records ||
-           pg_exec(store->pg,
+           pg_exec(pg,
                    "INSERT INTO view.parked (service, shard, topic, partition, \"offset\", at, subject, id, type, "
                    "reason, record) SELECT $1, n.* FROM UNNEST($2::int[], $3::text[], $4::int[], $5::bigint[], "
                    "$6::timestamptz[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[]) AS n",
@@ -262,7 +277,8 @@ static bool save_all(struct projector_store *store, const struct shard_save *sha
         pg_rollback(store->pg);
         return true;
     }
-    return forget_begun(store, shards, count, err) && save_parked(store, shards, count, err) &&
+    return forget_begun(store, shards, count, err) &&
+           pg_parked_save(store->pg, store->view->view, shards, count, err) &&
            store->view->save(store->pg, shards, count, err) && pg_commit(store->pg, err);
 }
 

@@ -14,9 +14,19 @@ struct pg_view {
     const char *begin_sql; /* shards as bigint[] */
     /* Inside the transaction, after the positions were moved on. */
     bool (*save)(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
+    /* The same in two parts, for a rebuild: what records add, as they come; and what rows say, each given once at the
+     * end and without the records that made it. */
+    bool (*add_facts)(struct pg *pg, const struct shard_save *shards, size_t count,
+                      struct err *err); /* NULL: nothing */
+    bool (*fill_rows)(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
 };
 
 extern const struct pg_view pg_view_carts, pg_view_orders, pg_view_products;
+const struct pg_view *pg_view_of(const struct view *view);
+
+/* Into view.parked. */
+CHECK_RESULT bool pg_parked_save(struct pg *pg, const struct view *view, const struct shard_save *shards, size_t count,
+                                 struct err *err);
 
 /* Tables that several topics write to; see the files of these names. Nothing is done when there is nothing to write. */
 CHECK_RESULT bool pg_stock_ledger_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);

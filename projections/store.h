@@ -67,8 +67,11 @@ struct projector_store_ops {
 
 extern const struct projector_store_ops projector_redis, projector_postgres;
 
-/* The same stores, but on a generation that is being built beside the live one (projections/rebuild.h). */
+/* The same stores, but on a generation that is being built beside the live one (projections/rebuild.h): by its number,
+ * or in its schema, which is there. */
 CHECK_RESULT bool projector_redis_open_building(const char *url, const struct view *view, int32_t generation,
                                                 struct projector_store **ret, struct err *err);
+CHECK_RESULT bool projector_postgres_open_building(const char *url, const struct view *view, const char *schema,
+                                                   struct projector_store **ret, struct err *err);
 
 #endif
