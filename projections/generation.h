@@ -61,8 +61,8 @@ struct generation_ops {
     /* Each row once, as it stands at the end. */
     bool (*fill_row)(struct generation *generation, const struct view *view, int32_t shard, struct str key,
                      struct str bytes, struct err *err);
-    bool (*fill_positions)(struct generation *generation, const struct view *view, int32_t shard,
-                           struct str positions, struct err *err);
+    bool (*fill_positions)(struct generation *generation, const struct view *view, int32_t shard, struct str positions,
+                           struct err *err);
     bool (*fill_end)(struct generation *generation, struct err *err);
     /* What makes it as quick as the live one: indexes. */
     bool (*finish)(struct generation *generation, const struct generation_host *host, struct err *err);

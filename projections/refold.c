@@ -183,9 +183,9 @@ static bool view_handle(struct refold *refold, struct refold_view *view, struct 
     for (int32_t i = 0; i < projector->shard_count; i++)
         if (projector->shards[i].touched)
             saves[count++] = projector->shards[i].save;
-    return !count || ((!refold->facts || refold->facts(refold->user, view->view, saves, count, err)) &&
-                      view->ops.save(projector->store, saves, count, &projector->arena, err) &&
-                      saved(view, saves, count, err));
+    return !count ||
+           ((!refold->facts || refold->facts(refold->user, view->view, saves, count, err)) &&
+            view->ops.save(projector->store, saves, count, &projector->arena, err) && saved(view, saves, count, err));
 }
 
 bool refold_run(struct refold *refold, struct err *err) {
