@@ -28,6 +28,11 @@ void answer_static(struct request *request, int status, const char *content_type
     request->reply_static_len = len;
 }
 
+void answer_stream(struct request *request, const char *content_type, struct MHD_Response *response) {
+    answer_text(request, 200, content_type);
+    request->response = response;
+}
+
 void answer_accepted(struct request *request, const char *name, struct str value) {
     struct buf *reply = answer_json(request, 202);
     buf_printf(reply, "{\"%s\":", name);
@@ -71,6 +76,10 @@ void answer_not_found_yet(struct request *request) {
 }
 
 static struct MHD_Response *response_make(struct request *request) {
+    struct MHD_Response *made = request->response;
+    request->response = NULL;
+    if (made)
+        return made;
     if (request->reply_static)
         return MHD_create_response_from_buffer(
             request->reply_static_len, (void *)(uintptr_t)request->reply_static, /* not written to: it persists */
@@ -84,7 +93,8 @@ static struct MHD_Response *response_make(struct request *request) {
 }
 
 static void response_headers(struct request *request, struct MHD_Response *response) {
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type);
+    if (request->content_type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (request->command_id.text[0])

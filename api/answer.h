@@ -9,8 +9,10 @@
 struct buf *answer_json(struct request *request, int status);
 /* `bytes` must live as long as the program. */
 void answer_static(struct request *request, int status, const char *content_type, const char *bytes, size_t len);
-/* A body of another type, written into the buffer returned. */
+/* A body of another type (NULL: there is none), written into the buffer returned. */
 struct buf *answer_text(struct request *request, int status, const char *content_type);
+/* 200 with what the server takes from `response`, which is given away. */
+void answer_stream(struct request *request, const char *content_type, struct MHD_Response *response);
 /* 202 with the resource's name and id, and the command's id. */
 void answer_accepted(struct request *request, const char *name, struct str value);
 

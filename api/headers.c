@@ -10,16 +10,17 @@ enum known {
     HEADER_CONTENT_TYPE_GIVEN,
     HEADER_HOST,
     HEADER_IDEMPOTENCY_KEY,
+    HEADER_LAST_EVENT_ID,
     HEADER_TRACE,
     HEADER_TRANSFER_ENCODING,
     HEADER_KNOWN_COUNT,
 };
 
 static const struct str known_names[] = {
-    [HEADER_AUTHORIZATION] = {"Authorization", 13},         [HEADER_CONTENT_LENGTH] = {"Content-Length", 14},
-    [HEADER_CONTENT_TYPE_GIVEN] = {"Content-Type", 12},     [HEADER_HOST] = {"Host", 4},
-    [HEADER_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},     [HEADER_TRACE] = {"traceparent", 11},
-    [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},
+    [HEADER_AUTHORIZATION] = {"Authorization", 13},     [HEADER_CONTENT_LENGTH] = {"Content-Length", 14},
+    [HEADER_CONTENT_TYPE_GIVEN] = {"Content-Type", 12}, [HEADER_HOST] = {"Host", 4},
+    [HEADER_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15}, [HEADER_TRACE] = {"traceparent", 11},
+    [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", 13},     [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},
 };
 
 struct scan {
@@ -151,6 +152,7 @@ bool headers_read(struct request *request, struct err *err) {
         return false;
     request->authorization = scan.values[HEADER_AUTHORIZATION];
     request->idempotency_key = scan.values[HEADER_IDEMPOTENCY_KEY];
+    request->last_event_id = scan.values[HEADER_LAST_EVENT_ID];
     request->content_type_given = scan.values[HEADER_CONTENT_TYPE_GIVEN];
     return true;
 }

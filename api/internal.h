@@ -21,6 +21,8 @@ struct flights;
 struct reads;
 struct request;
 struct route;
+struct streams;
+struct watch;
 
 struct api {
     struct api_config config;
@@ -30,6 +32,8 @@ struct api {
     struct connections *connections;
     struct flights *flights;
     struct reads *reads;
+    struct watch *watch; /* NULL: this server answers no reads */
+    struct streams *streams;
     struct MHD_Daemon *daemon;
     int port;
     atomic_bool stopping;
@@ -95,6 +99,7 @@ struct request {
     struct principal principal;
     struct str authorization;
     struct str idempotency_key;
+    struct str last_event_id;
     struct str traceparent;
     struct str content_type_given;
     uint64_t content_length;
@@ -111,13 +116,19 @@ struct request {
     struct id resource;
     request_step *next; /* after the log's answer */
     struct flight *flight;
-    void *context; /* the handler's, in the arena */
+
+    /* Suspended until something else is there: what to go on with, and what to do instead if it never does. */
+    request_step *resumed; /* NULL: it is not suspended for that */
+    request_step *abandoned;
+
+    void *context; /* the handler's */
 
     /* the answer */
     int status; /* 0: none yet */
     const char *content_type;
     struct buf reply;
-    const char *reply_static; /* instead of `reply` */
+    struct MHD_Response *response; /* instead of `reply`: made by the handler */
+    const char *reply_static;      /* the same: bytes that need not be freed */
     size_t reply_static_len;
     struct header_pair extra[EXTRA_HEADERS_MAX];
     size_t extra_count;

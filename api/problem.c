@@ -8,7 +8,8 @@ static const char *server_detail(enum err_kind kind) {
         return "The log has not answered in time. Retry with the same key: it is the same command, and is carried out "
                "once at most.";
     case ERR_OVERLOADED:
-        return "Too many writes are waiting. Nothing was kept; try again in a moment, with the same Idempotency-Key.";
+        return "Too much is being asked at once. Nothing was kept; try again in a moment, with the same "
+               "Idempotency-Key.";
     case ERR_STORE_UNAVAILABLE:
         return "Reads cannot be answered now. Writes are.";
     default:
@@ -20,6 +21,7 @@ const char *problem_retry_after(enum err_kind kind) {
     switch ((int)kind) {
     case ERR_OVERLOADED:
     case ERR_OUTCOME_UNKNOWN:
+    case ERR_RATE_LIMITED:
         return "1";
     case ERR_LOG_UNAVAILABLE:
     case ERR_STORE_UNAVAILABLE:

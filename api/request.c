@@ -26,6 +26,8 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection, 
 }
 
 void request_free(struct request *request) {
+    if (request->response)
+        MHD_destroy_response(request->response);
     json_decref(request->json);
     buf_free(&request->body);
     buf_free(&request->reply);

@@ -26,6 +26,7 @@ const struct route routes[] = {
     {METHOD_GET,    "/v1/orders", ACCESS_ANYONE, 0, orders_list, "after limit shopper_id"},
     {METHOD_GET,    "/v1/orders/{id}", ACCESS_ANYONE, 0, orders_get, NULL},
     {METHOD_GET,    "/v1/orders/{id}/events", ACCESS_ANYONE, 0, orders_events, NULL},
+    {METHOD_GET,    "/v1/orders/{id}/stream", ACCESS_ANYONE, 0, orders_stream, "until"},
     {METHOD_POST,   "/v1/orders/{id}/cancel", ACCESS_ANYONE, POST_BARE, orders_cancel, NULL},
     {METHOD_POST,   "/v1/orders/{id}/payments", ACCESS_SHOPPER, POST_FIELDS, orders_pay, NULL},
 

@@ -43,7 +43,7 @@ request_step sessions_create;
 request_step products_list, products_get, products_put, products_delete;
 request_step carts_create, carts_get, carts_add_line, carts_change_line, carts_remove_line;
 request_step checkouts_create;
-request_step orders_list, orders_get, orders_events, orders_cancel, orders_pay;
+request_step orders_list, orders_get, orders_events, orders_stream, orders_cancel, orders_pay;
 request_step inventory_get, inventory_receive, inventory_adjust;
 request_step fulfilments_pick, fulfilments_dispatch, fulfilments_deliver;
 request_step health_live, health_ready, health_metrics, openapi_get;

@@ -9,6 +9,8 @@
 #include "api/reads.h"
 #include "api/request.h"
 #include "api/routes.h"
+#include "api/streams.h"
+#include "api/watch.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 
@@ -57,7 +59,7 @@ static void handle(struct request *request) {
 
 /* Nothing to be done but to wait: the connection is suspended, and is called again. */
 static enum MHD_Result go_on(struct request *request) {
-    if (request->flight)
+    if (request->flight || request->resumed)
         return MHD_YES;
     if (!request->status) {
         struct err err = {0};
@@ -65,6 +67,16 @@ static enum MHD_Result go_on(struct request *request) {
         answer_err(request, &err);
     }
     return answer_send(request) ? MHD_YES : MHD_NO;
+}
+
+/* What it waited for is there. */
+static void land(struct request *request) {
+    request_step *resumed = request->resumed;
+    request->resumed = NULL;
+    if (request->flight)
+        flight_landed(request);
+    else
+        resumed(request);
 }
 
 /* Called when the headers have come, for each piece of the body, at its end, and after each resumption. */
@@ -87,9 +99,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         }
         break;
     case PHASE_HANDLED:
-        if (!request->flight)
+        if (!request->flight && !request->resumed)
             return MHD_NO; /* answered already, but the server is being stopped */
-        flight_landed(request);
+        land(request);
         return go_on(request);
     }
     handle(request);
@@ -107,6 +119,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
     int64_t now_us = clock_monotonic_us();
     if (request->flight)
         flight_abandon(request->flight);
+    if (request->resumed)
+        request->abandoned(request);
     if (request->status) {
         health_count(request, now_us);
         log_request(request, now_us);
@@ -149,6 +163,10 @@ static struct api_config with_defaults(const struct api_config *given) {
     or_default_number(2, &config.threads);
     or_default_number(2048, &config.in_flight_max);
     or_default_number(8192, &config.connections_max);
+    or_default_number(4096, &config.streams_max);
+    or_default_number(16, &config.streams_per_shopper);
+    or_default(5 * 1000, &config.stream_absent_ms);
+    or_default(15 * 1000, &config.stream_beat_ms);
     or_default(10 * 1000, &config.ack_timeout_ms);
     or_default(5 * 1000, &config.delivery_timeout_ms);
     or_default(30 * 1000, &config.receive_timeout_ms);
@@ -182,6 +200,7 @@ static bool open_parts(struct api *api, struct err *err) {
     return check_topics(api, &partitions, err) &&
            auth_open(&api->config.session_secrets, api->config.operator_tokens, &api->auth, err) &&
            reads_open(&api->config, partitions, &api->reads, err) &&
+           (!api->config.redis_url || watch_open(&api->config, partitions, &api->watch, err)) &&
            log_producer_open(api->log, &options, &api->producer, err);
 }
 
@@ -205,6 +224,8 @@ static bool serve(struct api *api, int fd, struct err *err) {
 static void api_free(struct api *api) {
     log_producer_close(api->producer);
     flights_close(api->flights);
+    watch_close(api->watch);
+    streams_close(api->streams);
     reads_close(api->reads);
     auth_close(api->auth);
     connections_close(api->connections);
@@ -217,6 +238,7 @@ bool api_start(const struct api_config *config, struct log *log, struct api **re
     api->config = with_defaults(config);
     api->log = log;
     api->connections = connections_open();
+    api->streams = streams_open();
     json_object_seed(0); /* before there are threads */
     if (!open_parts(api, err) || !flights_open(api, each_tick, &api->flights, err) ||
         !listen_open(api->config.listen, &fd, &api->port, err) || !serve(api, fd, err)) {
@@ -246,6 +268,8 @@ void api_stop(struct api *api) {
     int fd = MHD_quiesce_daemon(api->daemon);
     if (fd >= 0)
         close(fd);
+    if (api->watch)
+        watch_stop(api->watch);
     flights_land_all(api->flights, api->config.ack_timeout_ms);
     if (!flights_wait_quiet(api->flights, QUIET_TIMEOUT_MS))
         logging_write(LOG_WARN, "http.stopped_early", "reason=\"clients do not take their answers\"");

@@ -28,6 +28,10 @@ struct api_config {
 
     int32_t in_flight_max;       /* writes that wait for the log; 2,048. More are answered 503 overloaded */
     int32_t connections_max;     /* 8,192 */
+    int32_t streams_max;         /* order streams; 4,096. More are answered 503 overloaded */
+    int32_t streams_per_shopper; /* 16; more are answered 429 */
+    int64_t stream_absent_ms;    /* so long may an order not be there yet; 5,000 */
+    int64_t stream_beat_ms;      /* a stream without events says so often that it is alive; 15,000 */
     int64_t ack_timeout_ms;      /* a write not acknowledged by then is answered 503 outcome-unknown; 10,000 */
     int64_t delivery_timeout_ms; /* the log gives an append up after it; 5,000 */
     int64_t receive_timeout_ms;  /* a request must have come by then, however steadily it drips; 30,000 */
@@ -43,7 +47,8 @@ struct api_config {
 
 /* Fills *ret from the settings: ORDERLOG_LISTEN (127.0.0.1:8080), ORDERLOG_API_THREADS, ORDERLOG_SESSION_SECRET,
  * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL,
- * ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS. `shop` and `locations` are the caller's: other roles need them too. */
+ * ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS, ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER. `shop` and `locations` are
+ * the caller's: other roles need them too. */
 CHECK_RESULT bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
                                   struct err *err);
 

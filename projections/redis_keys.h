@@ -33,4 +33,9 @@ static inline struct str redis_key_of_shard(struct arena *arena, const struct vi
 bool redis_key_row_read(struct str name, const struct view *view, int32_t *ret_shard, int32_t *ret_generation,
                         struct str *ret_key);
 
+/* orderlog:view-orders: where changes of rows are told, for all shards */
+static inline struct str redis_channel(struct arena *arena, const struct view *view) {
+    return arena_printf(arena, "orderlog:view-%s", view->name);
+}
+
 #endif

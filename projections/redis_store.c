@@ -19,10 +19,11 @@ struct projector_store {
 };
 
 /* KEYS: positions, parked, parked subjects, whole, rows…   ARGV: the positions expected ('' for none), the new ones,
- * the generation's number if the shard is whole with them (else ''), the rows' values…, then for each parked record its
- * bytes and its subject. Answers 0 when others are held: nothing was done. MSET in parts, because a Lua stack is
- * finite. Positions come last: were a script ever cut short, rows that are ahead come to the same again, positions that
- * are ahead would lose something. */
+ * the generation's number if the shard is whole with them (else ''), the channel and the message that tell of the rows
+ * ('' for none), the rows' values…, then for each parked record its bytes and its subject. Answers 0 when others are
+ * held: nothing was done. MSET in parts, because a Lua stack is finite. Positions come last: were a script ever cut
+ * short, rows that are ahead come to the same again, positions that are ahead would lose something. Who is told of rows
+ * (projections/changes.h) finds them there. */
 static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
                                   "local rows = #KEYS - 4\n"
                                   "if ARGV[1] == '' then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end\n"
@@ -30,16 +31,17 @@ static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV
                                   "  local pairs = {}\n"
                                   "  for i = first, math.min(first + 999, rows) do\n"
                                   "    pairs[#pairs + 1] = KEYS[4 + i]\n"
-                                  "    pairs[#pairs + 1] = ARGV[3 + i]\n"
+                                  "    pairs[#pairs + 1] = ARGV[5 + i]\n"
                                   "  end\n"
                                   "  redis.call('MSET', unpack(pairs))\n"
                                   "end\n"
-                                  "for i = rows + 4, #ARGV, 2 do\n"
+                                  "for i = rows + 6, #ARGV, 2 do\n"
                                   "  redis.call('RPUSH', KEYS[2], ARGV[i])\n"
                                   "  redis.call('SADD', KEYS[3], ARGV[i + 1])\n"
                                   "end\n"
                                   "redis.call('SET', KEYS[1], ARGV[2])\n"
                                   "if ARGV[3] ~= '' then redis.call('SET', KEYS[4], ARGV[3]) end\n"
+                                  "if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end\n"
                                   "return 1\n";
 
 static const char *const *more_topics(const struct view *view) {
@@ -192,10 +194,21 @@ static struct str encode(const struct schema_subject *subject, const void *value
     return arena_dup(arena, buf_str(&bytes));
 }
 
+/* The rows' keys with a zero byte between: no key holds one. Nobody reads a generation that is being built. */
+static struct str changed_keys(const struct shard_save *save, struct arena *arena) {
+    BUF_AUTO keys = {0};
+    for (size_t i = 0; i < save->row_count; i++) {
+        if (i)
+            buf_add_char(&keys, '\0');
+        buf_add_str(&keys, save->rows[i]->key);
+    }
+    return arena_dup(arena, buf_str(&keys));
+}
+
 static struct redis_command save_command(const struct projector_store *store, const struct shard_save *save,
                                          struct arena *arena) {
     const struct schema_subject *parked = schema_subject_find(STR("state/parked"));
-    struct str *args = arena_array(arena, struct str, 8 + 2 * save->row_count + 2 * save->parked_count);
+    struct str *args = arena_array(arena, struct str, 10 + 2 * save->row_count + 2 * save->parked_count);
     int32_t generation = generation_of(store, save->shard);
     size_t count = 0;
     args[count++] = arena_printf(arena, "%zu", 4 + save->row_count);
@@ -208,6 +221,8 @@ static struct redis_command save_command(const struct projector_store *store, co
     args[count++] = save->expected.ptr ? save->expected : STR("");
     args[count++] = save->positions;
     args[count++] = save->whole ? arena_printf(arena, "%d", generation) : STR("");
+    args[count++] = redis_channel(arena, store->view);
+    args[count++] = store->building ? STR("") : changed_keys(save, arena);
     for (size_t i = 0; i < save->row_count; i++)
         args[count++] = encode(store->subject, save->rows[i]->value, arena);
     for (size_t i = 0; i < save->parked_count; i++) {

@@ -172,13 +172,14 @@ static bool rows_read_complete(struct views *views, const struct view *view, con
 }
 
 static bool rows_read(struct views *views, const struct view *view, const struct str *keys, size_t count,
-                      struct arena *arena, void **ret, struct err *err) {
+                      struct arena *arena, void **ret, bool *ret_hot, struct err *err) {
     struct err away = {0};
-    bool whole = true;
+    *ret_hot = true;
     if (!count)
         return true;
-    if (redis_rows(views, view, keys, count, arena, ret, &whole, &away))
-        return whole || rows_read_complete(views, view, keys, count, arena, ret, err);
+    if (redis_rows(views, view, keys, count, arena, ret, ret_hot, &away))
+        return *ret_hot || rows_read_complete(views, view, keys, count, arena, ret, err);
+    *ret_hot = false;
     if (redis_failed(views, &away))
         return views_pg_rows(views->pg, view, keys, count, arena, ret, err);
     if (err)
@@ -186,23 +187,46 @@ static bool rows_read(struct views *views, const struct view *view, const struct
     return false;
 }
 
+/* Spoken of, but not there yet. */
+static bool is_shown(const struct view *view, const void *row) {
+    if (view == &view_orders)
+        return order_row_is_served(row);
+    return view != &view_carts || cart_exists(row);
+}
+
+bool views_rows(struct views *views, const struct view *view, const struct str *keys, size_t count, struct arena *arena,
+                void **ret, bool *ret_hot, struct err *err) {
+    void **rows = arena_array(arena, void *, count);
+    if (!rows_read(views, view, keys, count, arena, rows, ret_hot, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        ret[i] = is_shown(view, rows[i]) ? rows[i] : NULL;
+    return true;
+}
+
 /* ---- rows ---- */
+
+static bool row_of(struct views *views, const struct view *view, struct str key, struct arena *arena, void **ret,
+                   struct err *err) {
+    bool hot;
+    return views_rows(views, view, &key, 1, arena, ret, &hot, err);
+}
 
 bool views_order(struct views *views, struct str order_id, struct arena *arena, struct view_order_row **ret,
                  struct err *err) {
     void *row;
-    if (!rows_read(views, &view_orders, &order_id, 1, arena, &row, err))
+    if (!row_of(views, &view_orders, order_id, arena, &row, err))
         return false;
-    *ret = order_row_is_served(row) ? row : NULL;
+    *ret = row;
     return true;
 }
 
 bool views_cart(struct views *views, struct str cart_id, struct arena *arena, struct state_cart **ret,
                 struct err *err) {
     void *row;
-    if (!rows_read(views, &view_carts, &cart_id, 1, arena, &row, err))
+    if (!row_of(views, &view_carts, cart_id, arena, &row, err))
         return false;
-    *ret = cart_exists(row) ? row : NULL;
+    *ret = row;
     return true;
 }
 
@@ -214,7 +238,8 @@ bool views_product(struct views *views, struct str sku, struct arena *arena, str
 bool views_products(struct views *views, const struct str *skus, size_t count, struct arena *arena,
                     struct view_product_row **ret, struct err *err) {
     void **rows = arena_array(arena, void *, count);
-    if (!rows_read(views, &view_products, skus, count, arena, rows, err))
+    bool hot;
+    if (!views_rows(views, &view_products, skus, count, arena, rows, &hot, err))
         return false;
     for (size_t i = 0; i < count; i++)
         ret[i] = rows[i];

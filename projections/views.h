@@ -11,7 +11,7 @@
 
 #include "core/base/arena.h"
 #include "core/base/err.h"
-#include "gen/types.h"
+#include "projections/view.h"
 
 struct views;
 
@@ -22,6 +22,12 @@ CHECK_RESULT bool views_open(const char *redis_url, const char *database_url, in
 void views_close(struct views *views);
 /* Whether rows can be read. */
 CHECK_RESULT bool views_ping(struct views *views, struct err *err);
+
+/* Rows of any view by their keys, in one round trip: ret[i] is of the view's type, NULL where there is none to be
+ * shown. *ret_hot: they are Redis' own, so that who is told of its changes (changes.h) is told of all that these do not
+ * show; else they come from PostgreSQL, or Redis is still being filled. */
+CHECK_RESULT bool views_rows(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                             struct arena *arena, void **ret, bool *ret_hot, struct err *err);
 
 /* *ret is NULL when there is none. */
 CHECK_RESULT bool views_order(struct views *views, struct str order_id, struct arena *arena,

@@ -40,6 +40,14 @@ static void replies_free(struct redis *redis) {
     redis->reply_count = 0;
 }
 
+/* Room for so many. */
+static void replies_keep(struct redis *redis, size_t count) {
+    if (redis->reply_cap >= count)
+        return;
+    redis->reply_cap = count;
+    redis->replies = mem_realloc(redis->replies, count * sizeof(redis->replies[0]));
+}
+
 static void disconnect(struct redis *redis) {
     redis_socket_close(&redis->fd);
     if (redis->reader)
@@ -79,12 +87,13 @@ static void format_command(struct buf *out, const struct str *head, size_t head_
         format_arg(out, command->args[i]);
 }
 
+static const char not_protocol[] = "what Redis answered is not its protocol";
+
 /* The next reply, reading from the socket as long as none is whole. */
 static bool read_reply(struct redis *redis, int64_t until_us, redisReply **ret, struct err *err) {
-    static const char what[] = "what Redis answered is not its protocol";
     void *reply = NULL;
     if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
-        return err_set(err, ERR_STORE_UNAVAILABLE, "%s", what);
+        return err_set(err, ERR_STORE_UNAVAILABLE, "%s", not_protocol);
     while (!reply) {
         char chunk[16384];
         size_t len;
@@ -92,7 +101,7 @@ static bool read_reply(struct redis *redis, int64_t until_us, redisReply **ret, 
             return false;
         if (redisReaderFeed(redis->reader, chunk, len) != REDIS_OK ||
             redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
-            return err_set(err, ERR_STORE_UNAVAILABLE, "%s", what);
+            return err_set(err, ERR_STORE_UNAVAILABLE, "%s", not_protocol);
     }
     *ret = reply;
     return true;
@@ -102,10 +111,7 @@ static bool read_reply(struct redis *redis, int64_t until_us, redisReply **ret, 
 static bool round_trip(struct redis *redis, size_t count, struct err *err) {
     int64_t until_us = redis_deadline_us(redis->command_timeout_ms);
     replies_free(redis);
-    if (redis->reply_cap < count) {
-        redis->reply_cap = count;
-        redis->replies = mem_realloc(redis->replies, count * sizeof(redis->replies[0]));
-    }
+    replies_keep(redis, count);
     if (redis_socket_write(redis->fd, buf_str(&redis->out), until_us, err)) {
         while (redis->reply_count < count && read_reply(redis, until_us, &redis->replies[redis->reply_count], err))
             redis->reply_count++;
@@ -215,6 +221,70 @@ bool redis_call(struct redis *redis, const struct str *args, size_t count, const
                 struct err *err) {
     return redis_pipeline(redis, &(struct redis_command){args, count}, 1, ret, err);
 }
+
+/* ---- listening ---- */
+
+bool redis_send(struct redis *redis, const struct redis_command *commands, size_t count, struct err *err) {
+    if (!connect_if_needed(redis, err))
+        return false;
+    buf_reset(&redis->out);
+    for (size_t i = 0; i < count; i++)
+        format_command(&redis->out, NULL, 0, &commands[i]);
+    if (redis_socket_write(redis->fd, buf_str(&redis->out), redis_deadline_us(redis->command_timeout_ms), err))
+        return true;
+    disconnect(redis);
+    return false;
+}
+
+/* Feeds the reader with what has come. */
+static bool take_bytes(struct redis *redis, bool *ret_any, struct err *err) {
+    char chunk[16384];
+    size_t len;
+    if (!redis_socket_take(redis->fd, chunk, sizeof(chunk), &len, err))
+        return false;
+    *ret_any = len > 0;
+    if (len && redisReaderFeed(redis->reader, chunk, len) != REDIS_OK)
+        return err_set(err, ERR_STORE_UNAVAILABLE, "%s", not_protocol);
+    return true;
+}
+
+static bool next_reply(struct redis *redis, redisReply **ret, struct err *err) {
+    void *reply = NULL;
+    for (bool any = true; any && !reply;) {
+        if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
+            return err_set(err, ERR_STORE_UNAVAILABLE, "%s", not_protocol);
+        if (!reply && !take_bytes(redis, &any, err))
+            return false;
+    }
+    *ret = reply;
+    return true;
+}
+
+bool redis_take(struct redis *redis, const struct redisReply **ret, struct err *err) {
+    redisReply *reply = NULL;
+    if (redis->fd < 0)
+        return err_set(err, ERR_STORE_UNAVAILABLE, "Redis: not connected");
+    replies_free(redis);
+    if (!next_reply(redis, &reply, err)) {
+        disconnect(redis);
+        return false;
+    }
+    *ret = reply;
+    if (!reply)
+        return true;
+    replies_keep(redis, 1);
+    redis->replies[redis->reply_count++] = reply;
+    if (check_replies(redis, err))
+        return true;
+    disconnect(redis);
+    return false;
+}
+
+int redis_fd(const struct redis *redis) {
+    return redis->fd;
+}
+
+/* ---- scripts ---- */
 
 static void script_hash(struct redis_script *script) {
     unsigned char hash[SHA_DIGEST_LENGTH];

@@ -51,6 +51,16 @@ CHECK_RESULT bool redis_eval_pipeline(struct redis *redis, struct redis_script *
                                       const struct redis_command *commands, size_t count, const struct redisReply **ret,
                                       struct err *err);
 
+/* ---- listening: a client that has subscribed to something is used for nothing else ---- */
+
+/* Sends commands without waiting for an answer, connecting when needed: what is answered comes by redis_take. */
+CHECK_RESULT bool redis_send(struct redis *redis, const struct redis_command *commands, size_t count, struct err *err);
+/* The next reply, or what is told unasked. Does not wait: *ret is NULL when nothing has come. An error that Redis
+ * answers is a failure, as for redis_call. After one the client is not connected any more. */
+CHECK_RESULT bool redis_take(struct redis *redis, const struct redisReply **ret, struct err *err);
+/* To wait on for reading, once redis_take had nothing; -1 while not connected. */
+int redis_fd(const struct redis *redis);
+
 /* Text of a string, status or bulk reply; ptr NULL for nil and for anything else. */
 struct str redis_text(const struct redisReply *reply);
 int64_t redis_integer(const struct redisReply *reply); /* 0 for anything else */

@@ -238,6 +238,20 @@ bool redis_socket_read(int fd, char *to, size_t size, int64_t until_us, size_t *
     }
 }
 
+bool redis_socket_take(int fd, char *to, size_t size, size_t *ret_len, struct err *err) {
+    for (;;) {
+        ssize_t len = recv(fd, to, size, 0);
+        if (len == 0)
+            return away(err, "read", ECONNRESET);
+        if (len < 0 && errno == EINTR)
+            continue;
+        if (len < 0 && errno != EAGAIN)
+            return away(err, "read", errno);
+        *ret_len = len > 0 ? (size_t)len : 0;
+        return true;
+    }
+}
+
 void redis_socket_close(int *fd) {
     if (*fd >= 0)
         close(*fd);

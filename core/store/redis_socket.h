@@ -24,6 +24,8 @@ CHECK_RESULT bool redis_socket_connect(const struct redis_address *address, int6
 CHECK_RESULT bool redis_socket_write(int fd, struct str bytes, int64_t until_us, struct err *err);
 /* At least one byte. */
 CHECK_RESULT bool redis_socket_read(int fd, char *to, size_t size, int64_t until_us, size_t *ret_len, struct err *err);
+/* What has come, without waiting: *ret_len may be 0. */
+CHECK_RESULT bool redis_socket_take(int fd, char *to, size_t size, size_t *ret_len, struct err *err);
 void redis_socket_close(int *fd); /* -1 is fine, and is what is left */
 
 #endif

@@ -91,6 +91,16 @@ bool views_cart(struct views *views, struct str cart_id, struct arena *arena, st
     return answers(err, stub.failure);
 }
 
+/* Only orders are asked for in this way. */
+bool views_rows(struct views *views, const struct view *view, const struct str *keys, size_t count, struct arena *arena,
+                void **ret, bool *ret_hot, struct err *err) {
+    (void)views, (void)arena;
+    for (size_t i = 0; i < count; i++)
+        ret[i] = view == &view_orders && stub.order && str_eq(stub.order->order.order_id, keys[i]) ? stub.order : NULL;
+    *ret_hot = false;
+    return answers(err, stub.failure);
+}
+
 bool views_product_page(struct views *views, struct str after, int32_t limit, struct arena *arena,
                         struct view_product_row ***ret, size_t *ret_count, struct str *ret_next, struct err *err) {
     (void)views;
@@ -359,13 +369,30 @@ static void other_failures_are_ours(void **state) {
     expect_status(get(s, "/v1/products/ZEN", NULL), 200);
 }
 
+static void a_row_that_cannot_be_read_ends_its_stream(void **state) {
+    struct server *s = *state;
+    struct view_order_row row;
+    const char *path = format(s, "/v1/orders/%s/stream", order_of_mine(s, &row));
+    stub.failure = ERR_CORRUPT;
+    struct reply reply = get(s, path, s->shopper);
+    expect_problem(s, reply, 500, "corrupt", NULL);
+    stub.failure = ERR_STORE_UNAVAILABLE;
+    s->config.stream_absent_ms = 50;
+    api_stop(s->api);
+    MUST(api_start(&s->config, s->log, &s->api, err));
+    reply = get(s, path, s->shopper);
+    expect_problem(s, reply, 503, "store-unavailable", NULL);
+    stub.failure = ERR_NONE;
+}
+
 static void without_views_there_are_no_reads(void **state) {
     struct server *s = *state;
     api_stop(s->api);
     s->config.redis_url = NULL;
     MUST(api_start(&s->config, s->log, &s->api, err));
     const char *paths[] = {"/v1/products", "/v1/products/ZEN", "/v1/inventory/ZEN",
-                           format(s, "/v1/orders?shopper_id=%s", s->shopper_id)};
+                           format(s, "/v1/orders?shopper_id=%s", s->shopper_id),
+                           format(s, "/v1/orders/%s/stream", s->shopper_id)};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         struct reply reply = get(s, paths[i], OPERATOR);
         expect_problem(s, reply, 503, "store-unavailable", NULL);
@@ -385,6 +412,7 @@ int main(void) {
         TEST(an_order_has_a_history),
         TEST(views_that_are_away_hold_nobody),
         TEST(other_failures_are_ours),
+        TEST(a_row_that_cannot_be_read_ends_its_stream),
         TEST(without_views_there_are_no_reads),
     };
     curl_global_init(CURL_GLOBAL_DEFAULT);
