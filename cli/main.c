@@ -23,6 +23,7 @@ static const char up_help[] =
     "  ORDERLOG_PROVIDER                  the payment provider's URL, or 'instant': every payment is authorised at "
     "once\n"
     "  ORDERLOG_PROVIDER_SECRET           its API key\n"
+    "  ORDERLOG_PROVIDER_TIMEOUT_MS       that a call to it may take (10000)\n"
     "  ORDERLOG_SESSION_SECRET            signs shoppers' tokens: at least 32 bytes, as the next two\n"
     "  ORDERLOG_ID_SECRET                 marks whose carts and orders are whose\n"
     "  ORDERLOG_PERSONAL_SECRET           names personal details without telling them\n"

@@ -90,11 +90,13 @@ static bool load_shop(struct up *up, struct err *err) {
 static bool open_provider(struct up *up, struct err *err) {
     const char *url;
     const char *secret = "";
-    if (!config_require("ORDERLOG_PROVIDER", &url, err))
+    int64_t timeout_ms;
+    if (!config_require("ORDERLOG_PROVIDER", &url, err) ||
+        !config_int("ORDERLOG_PROVIDER_TIMEOUT_MS", PROVIDER_TIMEOUT_MS, 10, 300000, &timeout_ms, err))
         return false;
     if (strcmp(url, "instant") != 0 && !config_require("ORDERLOG_PROVIDER_SECRET", &secret, err))
         return false;
-    return provider_open(url, str_from(secret), &up->provider, err);
+    return provider_open(url, str_from(secret), timeout_ms, &up->provider, err);
 }
 
 static bool open_log(struct up *up, struct err *err) {

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "consumers/internal.h"
+#include "core/base/logging.h"
 #include "core/base/map.h"
 
 /* How long a timer waits for its subject to be unparked. */
@@ -66,7 +67,8 @@ struct item *batch_add_item(struct batch *batch) {
 
 /* Whether its rows are needed. A poison's message is not there, or only half. */
 static bool decidable(const struct item *item) {
-    return !item->poison.kind && (item->source == ITEM_PARKED || !shard_is_parked(item->shard, item->envelope.subject));
+    return !item->poison.kind && !(item->result && item->result->err.kind) &&
+           (item->source == ITEM_PARKED || !shard_is_parked(item->shard, item->envelope.subject));
 }
 
 /* Each shard of a batch has a scratch of its own. */
@@ -121,6 +123,10 @@ static void decide_item(struct batch *batch, struct item *item) {
         return;
     if (item->source == ITEM_TIMER)
         batch_set_timer(batch, item->envelope.key, item->input.timer, -1);
+    if (item->result && item->result->err.kind) {
+        operators_leave(batch, item, item->result->err.detail);
+        return;
+    }
     if (item->repeated == ITEM_OTHER_BODY) {
         decider->refuse_reused(&batch->room, &item->input);
     } else if (item->source != ITEM_PARKED && shard_is_parked(item->shard, item->envelope.subject)) {
@@ -131,9 +137,11 @@ static void decide_item(struct batch *batch, struct item *item) {
     } else if (item->poison.kind) {
         batch_park(batch, item, item->poison.detail, false);
     } else if (!decider->decide(&batch->room, &item->input, &why)) {
-        if (item->source == ITEM_TIMER || item->source == ITEM_RESULT)
-            err_set(&batch->failure, ERR_INTERNAL, "%s cannot handle its own timer or answer: %s", decider->service,
-                    why ? why : "no reason given");
+        if (item->source == ITEM_TIMER)
+            logging_write(LOG_ERROR, "timer.dropped", "service=%s key=%.*s timer=%.*s why=\"%s\"", decider->service,
+                          STR_ARG(item->envelope.key), STR_ARG(item->input.timer), why ? why : "no reason given");
+        else if (item->source == ITEM_RESULT)
+            operators_leave(batch, item, why ? why : "the decider cannot handle it");
         else
             batch_park(batch, item, why ? why : "the decider cannot handle it", false);
     } else if (item->source == ITEM_PARKED) {

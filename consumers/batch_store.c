@@ -309,7 +309,8 @@ static bool save_intents(struct batch *batch, struct err *err) {
            pg_exec(batch->loop->pg,
                    "INSERT INTO decider.intent (service, shard, id, key, command_id, traceparent, request, created_us) "
                    "SELECT $1, * FROM "
-                   "UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bigint[])",
+                   "UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::bigint[]) "
+                   "ON CONFLICT DO NOTHING",
                    &params, NULL, err);
 }
 
@@ -341,7 +342,8 @@ static bool save_all(struct batch *batch, struct err *err) {
         if (!save_table(batch, t, err))
             return false;
     return save_outboxes(batch, err) && save_commands(batch, err) && save_timers(batch, err) &&
-           delete_answered_intents(batch, err) && save_intents(batch, err) && batch_save_parked(batch, err);
+           delete_answered_intents(batch, err) && operators_save(batch, err) && save_intents(batch, err) &&
+           batch_save_parked(batch, err);
 }
 
 bool batch_save(struct batch *batch, struct err *err) {

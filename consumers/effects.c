@@ -4,9 +4,9 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
-#include "core/base/logging.h"
-#include "core/base/metrics.h"
 #include "core/codec/avro.h"
+
+enum { AGAIN_FIRST_MS = 1000, AGAIN_LAST_MS = 300000 };
 
 struct task {
     struct task *next;
@@ -51,13 +51,15 @@ void effect_result_free(struct effect_result *result) {
 
 static void run_call(struct effects *effects, struct effect_result *result) {
     struct message request;
-    struct err err = {0};
     const struct schema_subject *subject = schema_subject_find(STR("intent/payment"));
-    if (!message_decode(subject, result->effect.request, &result->arena, &request, &err)) {
-        logging_err(&err, "effects.unreadable", "intent=%.*s", STR_ARG(result->effect.id));
-        abort(); /* our own bytes, from our own table: a bug that no repetition mends */
+    if (!message_decode(subject, result->effect.request, &result->arena, &request, &result->err)) {
+        err_wrap(&result->err, "the intent cannot be read");
+    } else if (request.type != MESSAGE_INTENT_CALL_PROVIDER) {
+        err_set(&result->err, ERR_POISON, "the intent is no call to the provider");
+    } else {
+        request.intent_call_provider.look_up = clock_now_us() - result->effect.created_us >= EFFECT_GIVE_UP_US;
+        effects->call(effects->user, &request, &result->arena, &result->answer);
     }
-    effects->call(effects->user, &request, &result->arena, &result->answer);
     result->at_us = clock_now_us();
 }
 
@@ -149,22 +151,9 @@ void effects_close(struct effects *effects) {
     free(effects);
 }
 
-static bool is_too_old(const struct effect *effect) {
-    if (clock_now_us() - effect->created_us < EFFECT_GIVE_UP_US)
-        return false;
-    metrics_add(metrics_counter("orderlog_effects_left_to_operators_total",
-                                "Outside calls without an outcome that are too old to be made again.", ""),
-                1);
-    logging_write(LOG_ERROR, "effects.left_to_operators", "intent=%.*s key=%.*s", STR_ARG(effect->id),
-                  STR_ARG(effect->key));
-    return true;
-}
-
-void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms) {
-    if (is_too_old(effect))
-        return;
+static void add_task(struct effects *effects, struct effect_result *result, int64_t delay_ms) {
     struct task *task = mem_zalloc(sizeof(*task));
-    task->result = copy_effect(effect);
+    task->result = result;
     task->due_us = clock_monotonic_us() + delay_ms * 1000;
     pthread_mutex_lock(&effects->lock);
     struct task **at = &effects->waiting;
@@ -177,7 +166,32 @@ void effects_again(struct effects *effects, const struct effect *effect, int64_t
 }
 
 void effects_add(struct effects *effects, const struct effect *effect) {
-    effects_again(effects, effect, 0);
+    add_task(effects, copy_effect(effect), 0);
+}
+
+void effects_again(struct effects *effects, const struct effect *effect) {
+    struct effect_result *result = copy_effect(effect);
+    int64_t delay_ms = AGAIN_FIRST_MS;
+    for (int32_t i = 0; i < effect->tries && delay_ms < AGAIN_LAST_MS; i++)
+        delay_ms *= 2;
+    result->effect.tries++;
+    add_task(effects, result, delay_ms < AGAIN_LAST_MS ? delay_ms : AGAIN_LAST_MS);
+}
+
+void effects_hurry(struct effects *effects, int32_t shard, struct str id) {
+    pthread_mutex_lock(&effects->lock);
+    for (struct task **at = &effects->waiting; *at; at = &(*at)->next) {
+        struct task *task = *at;
+        if (task->result->effect.shard != shard || !str_eq(task->result->effect.id, id))
+            continue;
+        *at = task->next;
+        task->due_us = 0;
+        task->next = effects->waiting;
+        effects->waiting = task;
+        pthread_cond_signal(&effects->changed);
+        break;
+    }
+    pthread_mutex_unlock(&effects->lock);
 }
 
 /* With the lock held. Returns where the list ends now. */

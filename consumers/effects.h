@@ -5,6 +5,7 @@
 #define ORDERLOG_CONSUMERS_EFFECTS_H
 
 #include "core/base/arena.h"
+#include "core/base/err.h"
 #include "gen/types.h"
 
 struct effects;
@@ -14,7 +15,8 @@ struct effects;
 typedef void effect_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
 typedef void effects_wake(void *user);
 
-/* Providers forget idempotency keys after about 24 hours; after that, the same call would be a fresh one. */
+/* Providers forget idempotency keys after about 24 hours; after that, the same call would be a fresh one. So later than
+ * this after it was decided, the request is given with look_up set: what came of it is asked, and nothing is done. */
 #define EFFECT_GIVE_UP_US (INT64_C(20) * 3600 * 1000 * 1000)
 
 /* One intent, as it stands in the table. Copied. */
@@ -26,7 +28,8 @@ struct effect {
     struct str command_id;
     struct str traceparent;
     struct str request; /* message_encode()d, subject intent/… */
-    int64_t created_us; /* when it was decided: no call is begun EFFECT_GIVE_UP_US after that */
+    int64_t created_us; /* when it was decided */
+    int32_t tries;      /* so far, without an outcome */
 };
 
 /* What came of it: the caller's to free with effect_result_free. */
@@ -34,6 +37,7 @@ struct effect_result {
     struct effect effect;
     struct arena arena;
     struct message answer;
+    struct err err; /* kind not NONE: the request cannot be read, and there is no answer */
     int64_t at_us;
 };
 
@@ -41,10 +45,10 @@ struct effects *effects_open(effect_call *call, void *user, int threads, effects
 /* Waits for the calls in flight. */
 void effects_close(struct effects *effects);
 void effects_add(struct effects *effects, const struct effect *effect);
-/* Calls again after `delay_ms`. An intent that is too old for a call is left in its table for operators to look up at
- * the provider, and said so in the log (`effects.left_to_operators`) and in orderlog_effects_left_to_operators_total.
- */
-void effects_again(struct effects *effects, const struct effect *effect, int64_t delay_ms);
+/* Calls again, once more than effect->tries, after a delay that grows with them: from 1 s to 5 min. */
+void effects_again(struct effects *effects, const struct effect *effect);
+/* Makes a call that waits for its next try now. */
+void effects_hurry(struct effects *effects, int32_t shard, struct str id);
 /* Forgets what waits for this shard, and the answers not yet taken. */
 void effects_drop(struct effects *effects, int32_t shard);
 /* NULL when there is no answer now. */

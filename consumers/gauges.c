@@ -30,6 +30,7 @@ struct gauges {
     bool stopping;
     struct gauges_lag lag;
     struct gauges_tables tables;
+    struct gauges_payments payments;
     struct pg *pg;
     struct redis *redis;
     struct source postgres, redis_source;
@@ -67,12 +68,15 @@ static bool connect_postgres(struct gauges *gauges, struct err *err) {
 /* A server that answers may still refuse the question: just after the very first start, there are no tables yet. */
 static bool ask_postgres(struct gauges *gauges) {
     struct err err = {0};
-    bool known = connect_postgres(gauges, &err) && gauges_tables_round(&gauges->tables, gauges->pg, &err);
+    bool known = connect_postgres(gauges, &err) && gauges_tables_round(&gauges->tables, gauges->pg, &err) &&
+                 gauges_payments_round(&gauges->payments, gauges->pg, gauges->config.log, &err);
     note(&gauges->postgres, known || err.kind != ERR_STORE_UNAVAILABLE, &err);
     if (known)
         metrics_set(gauges->updated, (double)clock_now_us() / 1e6);
-    else
+    else {
         gauges_tables_unset(&gauges->tables);
+        gauges_payments_unset(&gauges->payments);
+    }
     if (!known && gauges->tables_answer && err.kind != ERR_STORE_UNAVAILABLE)
         logging_err(&err, "gauges.tables_unknown", " ");
     gauges->tables_answer = known;
@@ -207,6 +211,7 @@ void gauges_stop(struct gauges *gauges) {
     pthread_join(gauges->thread, NULL);
     gauges_lag_close(&gauges->lag);
     gauges_tables_close(&gauges->tables);
+    gauges_payments_unset(&gauges->payments);
     pg_close(gauges->pg);
     redis_close(gauges->redis);
     pthread_cond_destroy(&gauges->changed);

@@ -21,6 +21,15 @@ void gauges_lag_close(struct gauges_lag *lag);
 
 /* ---- gauges_tables.c: the deciders' tables ---- */
 
+/* What is owed to people: payments without an outcome, and webhooks of no payment. */
+struct gauges_payments {
+    struct metric *unknown, *left, *unrouted;
+};
+
+CHECK_RESULT bool gauges_payments_round(struct gauges_payments *payments, struct pg *pg, struct log *log,
+                                        struct err *err);
+void gauges_payments_unset(struct gauges_payments *payments);
+
 struct gauges_tables {
     struct map services; /* name to struct service_series */
     struct metric *intents[4];

@@ -97,6 +97,7 @@ struct loop {
     bool assigned_once, assigned_told;
     size_t isolate; /* so many batches of one record, to find the one that the database refuses */
     int64_t housekeeping_at_us;
+    int64_t operators_at_us;
     int64_t idle_save_at_us;
 
     struct sql {
@@ -174,6 +175,8 @@ struct item {
     enum parked_status parked_status;
     struct effect_result *result; /* owned by the batch */
     bool open_outcome;            /* of a result: not known yet, the call is made again */
+    bool left;                    /* of a result that is open: left to operators, not made again */
+    struct str left_why;
 };
 
 struct batch_row {
@@ -286,6 +289,15 @@ void intake_records(struct batch *batch, const struct log_batch *polled);
 CHECK_RESULT bool intake_timers(struct batch *batch, struct err *err);
 /* Answers to calls. */
 void intake_results(struct batch *batch);
+
+/* ---- operators.c: calls that only people can settle ---- */
+
+/* Once a second: applies what operators have marked (decider.mark), to shards that are ours. */
+void operators_turn(struct loop *loop);
+/* Leaves a result that cannot be decided to operators; it is no reason to stand still. */
+void operators_leave(struct batch *batch, struct item *item, const char *why);
+/* Keeps with each intent whose outcome is open how often it was tried, and why there is none. */
+CHECK_RESULT bool operators_save(struct batch *batch, struct err *err);
 
 /* ---- dead_letters.c ---- */
 

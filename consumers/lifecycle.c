@@ -6,7 +6,7 @@
 #include "core/base/ids.h"
 #include "core/base/logging.h"
 
-enum { LOOP_FLUSH_MS = 10000, LOOP_CALLERS = 4 };
+enum { LOOP_FLUSH_MS = 10000, LOOP_CALLERS = 16 }; /* calls in flight */
 
 /* ---- assignment ---- */
 

@@ -5,7 +5,6 @@
 enum {
     LOOP_WAIT_MS = 1000,
     LOOP_BUSY_WAIT_MS = 5, /* while the log is behind, or PostgreSQL away */
-    LOOP_CALL_AGAIN_MS = 1000,
     LOOP_ISOLATED_BATCHES = 2 * LOOP_BATCH_MAX,
 };
 
@@ -230,8 +229,8 @@ static void hand_on(struct batch *batch) {
     for (const struct intent_op *op = batch->intents; op; op = op->next)
         effects_add(loop->effects, &op->effect);
     for (size_t i = 0; i < batch->item_count; i++)
-        if (batch->items[i].open_outcome)
-            effects_again(loop->effects, &batch->items[i].result->effect, LOOP_CALL_AGAIN_MS);
+        if (batch->items[i].open_outcome && !batch->items[i].left)
+            effects_again(loop->effects, &batch->items[i].result->effect);
     for (const struct timer_op *op = batch->timers; op; op = op->next)
         if (op->due_us >= 0 && op->due_us < loop->shards[op->shard].next_due_us)
             loop->shards[op->shard].next_due_us = op->due_us;
@@ -388,6 +387,7 @@ void loop_turn(struct loop *loop, struct batch *batch) {
         return;
     }
     run_marked(batch);
+    operators_turn(loop);
     if (!poll_records(loop, batch, &polled)) {
         batch_reset(batch);
         return;

@@ -232,8 +232,8 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
     add_key(loop, shard, &params);
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(loop->pg,
-                 "SELECT id, key, command_id, traceparent, request, created_us FROM decider.intent "
-                 "WHERE service = $1 AND shard = $2::bigint ORDER BY created_us, id",
+                 "SELECT id, key, command_id, traceparent, request, created_us, tries FROM decider.intent "
+                 "WHERE service = $1 AND shard = $2::bigint AND left_why IS NULL ORDER BY created_us, id",
                  &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++) {
@@ -242,6 +242,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
         for (int c = 0; c < 5; c++)
             *columns[c] = pg_get_str(rows, i, c);
         effect.created_us = pg_get_i64(rows, i, 5);
+        effect.tries = (int32_t)pg_get_i64(rows, i, 6);
         effects_add(loop->effects, &effect);
     }
     return true;

@@ -93,14 +93,6 @@ static void move_money(struct room *room, struct str order_id, enum intent_provi
         payments_call_begin(room, order_id, action, amount, reason);
 }
 
-/* A webhook is a hint, not a command, and nobody waits for an answer to it. While an outcome is open, the call is being
- * made until it is known, and nothing that the provider does of its own accord is decided on before we ask it
- * ourselves (a capture that finds the authorisation gone). So it only tells when it is about no order of ours. */
-static void notified(struct room *room, const struct payment_provider_notified *m) {
-    if (!payments_payment(room, m->order_id))
-        payments_refuse(room, m->order_id, REASON_NOT_FOUND, STR("the provider told of an order that is not known"));
-}
-
 /* ---- the decider */
 
 static struct str order_of(const struct message *message) {
@@ -163,7 +155,7 @@ static bool decide_request(struct room *room, const struct message *message, con
                    message->payment_refund_payment.amount, message->payment_refund_payment.reason);
         return true;
     case MESSAGE_PAYMENT_PROVIDER_NOTIFIED:
-        notified(room, &message->payment_provider_notified);
+        payments_notified(room, &message->payment_provider_notified);
         return true;
     default:
         *why = "not a request to payments";
@@ -178,8 +170,13 @@ static bool decide_answer(struct room *room, const struct message *message, cons
         return false;
     }
     const struct intent_provider_answered *answer = &message->intent_provider_answered;
-    return answer->action == INTENT_PROVIDER_ACTION_AUTHORIZE ? payments_attempt_answered(room, answer, why)
-                                                              : payments_call_answered(room, answer, why);
+    if (answer->action == INTENT_PROVIDER_ACTION_AUTHORIZE)
+        return payments_attempt_answered(room, answer, why);
+    if (answer->action == INTENT_PROVIDER_ACTION_LOOK)
+        return payments_looked(room, answer, why);
+    if (answer->action == INTENT_PROVIDER_ACTION_VOID && answer->attempt == PAYMENTS_STRAY_ATTEMPT)
+        return payments_stray_answered(answer, why);
+    return payments_call_answered(room, answer, why);
 }
 
 static bool decide_timer(struct room *room, const struct input *input, const char **why) {

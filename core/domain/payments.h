@@ -9,6 +9,8 @@ enum { PAYMENTS_PAYMENT, PAYMENTS_CALL, PAYMENTS_HELD };
 
 #define PAYMENTS_TIMER_RETRY STR("retry")
 #define PAYMENTS_TIMER_HELD STR("held")
+/* Never due: a call that was given up, for operators to see (consumers/operators.h). */
+#define PAYMENTS_TIMER_GIVEN_UP STR("given-up")
 
 /* ---- payments_evolve.c: the fold of payment.events */
 
@@ -27,8 +29,10 @@ static inline const struct state_payment *payments_payment(struct room *room, st
 /* PaymentRequested, and the call. */
 void payments_attempt_begin(struct room *room, struct str order_id, struct str shopper_id, struct money amount,
                             int32_t attempt, struct str payment_method);
-/* What came of the latest attempt, if its outcome is open; else it was heard before, and nothing is done.
- * False: the answer is about other money than was asked for. */
+bool payments_attempt_is_open(const struct state_payment *payment);
+/* What came of the latest attempt, if its outcome is open; else it was heard before, and nothing is done. An amount
+ * that is not the one asked for is never taken for authorised: it is voided, and the attempt has failed. False: it is
+ * for people to settle. */
 bool payments_attempt_answered(struct room *room, const struct intent_provider_answered *answer, const char **why);
 /* SubmitPayment for an order that is known: another attempt, or a refusal. */
 void payments_submit(struct room *room, struct str order_id, struct str shopper_id, struct str payment_method);
@@ -40,10 +44,25 @@ void payments_voided(struct room *room, struct str order_id, struct str reason);
 bool payments_call_free(struct room *room, struct str order_id, enum intent_provider_action action);
 void payments_call_begin(struct room *room, struct str order_id, enum intent_provider_action action,
                          struct money amount, struct str reason);
-/* As payments_attempt_answered. */
+/* As payments_attempt_answered; another amount than asked for is for people to settle. */
 bool payments_call_answered(struct room *room, const struct intent_provider_answered *answer, const char **why);
-/* The time for the next try has come. */
+/* A look has shown that nothing is held any more, or that it was captured. */
+bool payments_call_found_gone(struct room *room, const struct intent_provider_answered *answer);
+bool payments_call_found_captured(struct room *room, const struct intent_provider_answered *answer, const char **why);
+/* The time for the next try has come, or an operator wants another. */
 void payments_call_retry(struct room *room, struct str order_id);
+
+/* ---- payments_look.c: what the provider does that we did not ask for */
+
+/* A webhook is a hint: the provider is asked, unless the hint is what we know already. */
+void payments_notified(struct room *room, const struct payment_provider_notified *m);
+/* What the provider holds. False: it is for people to settle. */
+bool payments_looked(struct room *room, const struct intent_provider_answered *answer, const char **why);
+/* Lets money go that is held for no payment of ours (answer->provider_ref). */
+void payments_stray_void(struct room *room, const struct intent_provider_answered *answer);
+bool payments_stray_answered(const struct intent_provider_answered *answer, const char **why);
+/* The attempt that such a void is of. */
+enum { PAYMENTS_STRAY_ATTEMPT = -1 };
 
 /* ---- payments_held.c: SubmitPayment for an order that is not known yet */
 

@@ -63,19 +63,29 @@ static void declined(struct room *room, const struct state_payment *payment,
         payments_voided(room, answer->order_id, payment->void_reason);
 }
 
+/* Money is held that is not what was asked for: it is let go, and the attempt has failed. */
+static void authorized_otherwise(struct room *room, const struct state_payment *payment,
+                                 const struct intent_provider_answered *answer) {
+    struct intent_provider_answered refused = *answer;
+    refused.code = STR("amount-mismatch");
+    payments_stray_void(room, answer);
+    declined(room, payment, &refused);
+}
+
+bool payments_attempt_is_open(const struct state_payment *payment) {
+    return payment->status == STATE_PAYMENT_STATUS_AUTHORIZING || payment->status == STATE_PAYMENT_STATUS_UNKNOWN;
+}
+
 bool payments_attempt_answered(struct room *room, const struct intent_provider_answered *answer, const char **why) {
     const struct state_payment *payment = payments_payment(room, answer->order_id);
-    bool open = payment->status == STATE_PAYMENT_STATUS_AUTHORIZING || payment->status == STATE_PAYMENT_STATUS_UNKNOWN;
-    if (!open || answer->attempt != payment->attempt)
+    if (!payments_attempt_is_open(payment) || answer->attempt != payment->attempt)
         return true;
     switch (answer->outcome) {
     case INTENT_PROVIDER_OUTCOME_SUCCEEDED:
-        if (answer->amount.minor != payment->amount.minor ||
-            !str_eq(answer->amount.currency, payment->amount.currency)) {
-            *why = "the provider authorised another amount than was asked for";
-            return false;
-        }
-        authorized(room, payment, answer);
+        if (answer->amount.minor == payment->amount.minor && str_eq(answer->amount.currency, payment->amount.currency))
+            authorized(room, payment, answer);
+        else
+            authorized_otherwise(room, payment, answer);
         break;
     case INTENT_PROVIDER_OUTCOME_DECLINED:
     case INTENT_PROVIDER_OUTCOME_FAILED:
@@ -90,6 +100,14 @@ bool payments_attempt_answered(struct room *room, const struct intent_provider_a
                                                                                 .attempt = payment->attempt,
                                                                                 .detail = answer->code}});
         break;
+    case INTENT_PROVIDER_OUTCOME_PENDING:
+        break;
+    case INTENT_PROVIDER_OUTCOME_CAPTURED:
+        *why = "the provider has taken the money, and nobody asked for it";
+        return false;
+    case INTENT_PROVIDER_OUTCOME_MISSING:
+        *why = "the provider has no such payment";
+        return false;
     }
     return true;
 }

@@ -27,15 +27,26 @@ static struct str action_text(enum intent_provider_action action) {
         return STR("void");
     case INTENT_PROVIDER_ACTION_REFUND:
         return STR("refund");
+    case INTENT_PROVIDER_ACTION_LOOK:
+        return STR("look");
     case INTENT_PROVIDER_ACTION_AUTHORIZE:
         break;
     }
     return STR("authorize");
 }
 
+static void waits_no_more(struct room *room, struct str order_id) {
+    const struct state_payment_call *call = call_of(room, order_id);
+    if (call && call->status == STATE_PAYMENT_CALL_STATUS_WAITING)
+        room_timer_clear(room, order_id, PAYMENTS_TIMER_RETRY);
+    if (call && call->status == STATE_PAYMENT_CALL_STATUS_GIVEN_UP)
+        room_timer_clear(room, order_id, PAYMENTS_TIMER_GIVEN_UP);
+}
+
 /* Makes the next call: a new serial, so a new key. */
 static void call_make(struct room *room, struct str order_id, struct state_payment_call call) {
     const struct state_payment *payment = payments_payment(room, order_id);
+    waits_no_more(room, order_id);
     call.status = STATE_PAYMENT_CALL_STATUS_CALLING;
     call.serial++;
     call_put(room, order_id, call);
@@ -69,6 +80,7 @@ void payments_call_begin(struct room *room, struct str order_id, enum intent_pro
 }
 
 static void call_end(struct room *room, struct str order_id, struct state_payment_call call) {
+    waits_no_more(room, order_id);
     call.status = STATE_PAYMENT_CALL_STATUS_IDLE;
     call_put(room, order_id, call);
 }
@@ -110,10 +122,12 @@ static void call_failed(struct room *room, const struct state_payment *payment, 
     }
     payments_record(room, &message);
     struct state_payment_call after = *call;
-    after.status = STATE_PAYMENT_CALL_STATUS_GIVEN_UP;
     if (after.tries++ < RETRIES_MAX) {
         after.status = STATE_PAYMENT_CALL_STATUS_WAITING;
         room_timer_set(room, answer->order_id, PAYMENTS_TIMER_RETRY, room->now_us + retry_delays_us[call->tries]);
+    } else {
+        after.status = STATE_PAYMENT_CALL_STATUS_GIVEN_UP;
+        room_timer_set(room, answer->order_id, PAYMENTS_TIMER_GIVEN_UP, INT64_MAX);
     }
     call_put(room, answer->order_id, after);
 }
@@ -158,13 +172,49 @@ bool payments_call_answered(struct room *room, const struct intent_provider_answ
         call_expired(room, payment, call, answer);
         break;
     case INTENT_PROVIDER_OUTCOME_UNKNOWN:
+    case INTENT_PROVIDER_OUTCOME_PENDING:
         break;
+    case INTENT_PROVIDER_OUTCOME_CAPTURED:
+        *why = "the provider has taken the money, and that was not asked for";
+        return false;
+    case INTENT_PROVIDER_OUTCOME_MISSING:
+        *why = "the provider does not know what came of it";
+        return false;
     }
+    return true;
+}
+
+/* ---- what a look at the provider has shown, of a payment that we hold for authorised */
+
+bool payments_call_found_gone(struct room *room, const struct intent_provider_answered *answer) {
+    const struct state_payment *payment = payments_payment(room, answer->order_id);
+    const struct state_payment_call *call = call_of(room, answer->order_id);
+    if (call && call->status == STATE_PAYMENT_CALL_STATUS_CALLING)
+        return true; /* its own answer will say so */
+    struct state_payment_call none = {.action = INTENT_PROVIDER_ACTION_CAPTURE, .amount = payment->amount};
+    call_expired(room, payment, call && call->status != STATE_PAYMENT_CALL_STATUS_IDLE ? call : &none, answer);
+    return true;
+}
+
+bool payments_call_found_captured(struct room *room, const struct intent_provider_answered *answer, const char **why) {
+    const struct state_payment *payment = payments_payment(room, answer->order_id);
+    const struct state_payment_call *call = call_of(room, answer->order_id);
+    bool asked =
+        call && call->status != STATE_PAYMENT_CALL_STATUS_IDLE && call->action == INTENT_PROVIDER_ACTION_CAPTURE;
+    if (asked && call->status == STATE_PAYMENT_CALL_STATUS_CALLING)
+        return true;
+    if (!asked || call->amount.minor != answer->amount.minor ||
+        !str_eq(call->amount.currency, answer->amount.currency)) {
+        *why = "the provider has taken money that was not asked for";
+        return false;
+    }
+    call_succeeded(room, payment, call, answer);
     return true;
 }
 
 void payments_call_retry(struct room *room, struct str order_id) {
     const struct state_payment_call *call = call_of(room, order_id);
-    if (call && call->status == STATE_PAYMENT_CALL_STATUS_WAITING)
+    if (call &&
+        (call->status == STATE_PAYMENT_CALL_STATUS_WAITING || call->status == STATE_PAYMENT_CALL_STATUS_GIVEN_UP))
         call_make(room, order_id, *call);
 }

@@ -126,7 +126,7 @@ static inline void room_timer_clear(struct room *room, struct str key, struct st
     room->ops->timer_clear(room, key, name);
 }
 /* A call to the outside, made after the commit, again and again until an INPUT_RESULT could be decided. `id` is unique
- * per service (an idempotency key serves). */
+ * per service (an idempotency key serves): the same id again is the same call, made once while it is open. */
 static inline void room_intent(struct room *room, struct str id, struct str key, const struct message *message) {
     room->ops->intent(room, id, key, message);
 }

@@ -12,7 +12,9 @@ struct outside {
     char calls[96]; /* a file with the keys of the calls made, one a line */
     enum dies dies;
     int unknown_first; /* so many calls have no outcome yet */
+    int missing_first; /* so many answers cannot be decided */
     atomic_int made;
+    atomic_int looked;         /* of these, too late for the call itself */
     atomic_bool first_may_end; /* with `first_waits`: the first call hangs until then */
     bool first_waits;
 };
@@ -31,16 +33,20 @@ static void outside_call(void *user, const struct message *request, struct arena
     int nth = atomic_fetch_add(&outside->made, 1);
     while (nth == 0 && outside->first_waits && !atomic_load(&outside->first_may_end))
         clock_sleep_ms(1);
+    if (call->look_up)
+        atomic_fetch_add(&outside->looked, 1);
     bool known = nth >= outside->unknown_first;
     answer->type = MESSAGE_INTENT_PROVIDER_ANSWERED;
-    answer->intent_provider_answered = (struct intent_provider_answered){
-        .order_id = call->order_id,
-        .payment_id = call->payment_id,
-        .amount = call->amount,
-        .outcome = known ? INTENT_PROVIDER_OUTCOME_SUCCEEDED : INTENT_PROVIDER_OUTCOME_UNKNOWN,
-        .code = STR(""),
-        .provider = STR("toy"),
-        .provider_ref = STR("")};
+    answer->intent_provider_answered =
+        (struct intent_provider_answered){.order_id = call->order_id,
+                                          .payment_id = call->payment_id,
+                                          .amount = call->amount,
+                                          .outcome = !known                         ? INTENT_PROVIDER_OUTCOME_UNKNOWN
+                                                     : nth < outside->missing_first ? INTENT_PROVIDER_OUTCOME_MISSING
+                                                                                    : INTENT_PROVIDER_OUTCOME_SUCCEEDED,
+                                          .code = known ? STR("") : STR("no\nanswer"),
+                                          .provider = STR("toy"),
+                                          .provider_ref = STR("")};
 }
 
 static void outside_init(struct outside *outside, const struct place *place, enum dies dies) {
@@ -126,8 +132,7 @@ static void test_answer_is_not_committed(void **state) {
     assert_true(count_calls(&outside) >= 2);
 }
 
-/* The provider has forgotten the key by now: the same call would be a fresh one. It is left to people, and nothing else
- * waits for it. */
+/* The provider has forgotten the key by now: the same call would be a fresh one. What came of it is asked. */
 static void test_too_old_for_a_call(void **state) {
     struct place *place = *state;
     struct run run;
@@ -135,12 +140,96 @@ static void test_too_old_for_a_call(void **state) {
     run_and_die(place, DIES_AFTER_THE_CALL, true);
     execute(place, "UPDATE decider.intent SET created_us = created_us - 20::bigint * 3600 * 1000000");
     outside_init(&outside, place, DIES_NEVER);
+    outside.unknown_first = 1;
     run_start_calling(&run, place, 1, outside_call, &outside);
-    append_input(&run, 2, STR("b"), "shopper", "h");
     await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    run_stop(&run);
+    assert_int_equal(atomic_load(&outside.looked), 2);
+}
+
+/* ---- what only people can settle: it is kept, and nothing else waits for it */
+
+static void mark(const struct place *place) {
+    execute(place, "INSERT INTO decider.mark (service, shard, key, intent) "
+                   "SELECT service, shard, key, id FROM decider.intent");
+}
+
+static void test_undecidable_answer(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.missing_first = 2;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why = 'nobody can tell'", 1);
+    append_input(&run, 1, STR("b"), "shopper", "h"); /* of the same order */
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    assert_int_equal(number(place, "SELECT max(epoch) FROM decider.shard"), 1);
     run_stop(&run);
     assert_int_equal(count_calls(&outside), 1);
-    assert_int_equal(number(place, "SELECT count(*) FROM decider.intent"), 1);
+
+    run_start_calling(&run, place, 1, outside_call, &outside); /* and it stays so until an operator wants it tried */
+    append_input(&run, 2, STR("c"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 3);
+    assert_int_equal(atomic_load(&outside.made), 1);
+    mark(place);
+    await_number(place, "SELECT count(*) FROM decider.mark", 0);
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why = 'nobody can tell'", 1);
+    await_number(place, "SELECT sum(tries)::bigint FROM decider.intent", 1);
+    mark(place);
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    await(run.log, TOPIC_ORDER_REQUESTS, 4);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 3);
+}
+
+static void test_unreadable_intent(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    run_and_die(place, DIES_AFTER_THE_CALL, true);
+    execute(place, "UPDATE decider.intent SET request = '\\x00'");
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why LIKE '%cannot be read%'", 1);
+    append_input(&run, 2, STR("b"), "call", "h"); /* others are called */
+    await(run.log, TOPIC_ORDER_REQUESTS, 3);
+    await_number(place, "SELECT count(*) FROM decider.intent", 1);
+    run_stop(&run);
+}
+
+static void test_undecidable_timer(void **state) {
+    struct place *place = *state;
+    struct run run;
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("a"), "bad timer", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    await_number(place, "SELECT count(*) FROM decider.timer", 0);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    assert_int_equal(number(place, "SELECT max(epoch) FROM decider.shard"), 1);
+    run_stop(&run);
+}
+
+/* An open call says how often it was tried and why it has no outcome; the operator need not wait for its next try. */
+static void test_open_call_tells(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.unknown_first = 2;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await_number(place,
+                 "SELECT count(*) FROM decider.intent WHERE last_error = 'no?answer' AND tried_us > created_us "
+                 "AND tries = 2 AND left_why IS NULL",
+                 1);
+    mark(place);
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    run_stop(&run);
 }
 
 /* No outcome yet: again, with the same key, until there is one. */
@@ -216,6 +305,8 @@ int main(void) {
         PLACED(test_killed_around_the_call), PLACED(test_answer_is_not_committed),
         PLACED(test_unknown_outcome),        PLACED(test_too_old_for_a_call),
         PLACED(test_fenced_while_calling),   PLACED(test_late_answer_of_an_earlier_owner),
+        PLACED(test_undecidable_answer),     PLACED(test_unreadable_intent),
+        PLACED(test_undecidable_timer),      PLACED(test_open_call_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,8 @@ enum { PARTITIONS = 3, ORDERS = 40, SETTLE_MS = 60000 };
  * that carries how many it has counted for that order. Rows hold the count, as text, in a state/shard.
  *
  * What `first` does besides is told by the pick's actor: "poison" is refused, "timer" sets a timer, "call" calls the
- * outside, "unwanted" is a decider's bug. Of a timer or an answer comes a CancelOrder by "timer" or "called". ---- */
+ * outside, "unwanted" is a decider's bug. Of a timer or an answer comes a CancelOrder by "timer" or "called"; a "bad
+ * timer", and an answer that says "missing", cannot be decided. ---- */
 
 static inline int64_t count_up(struct room *room, int table, struct str key) {
     struct row *row = room_row(room, table, key);
@@ -71,14 +72,20 @@ static inline void call_outside(struct room *room, struct str key) {
 
 static inline bool first_decide(struct room *room, const struct input *input, const char **why) {
     struct str key = input->envelope->key;
+    if (input->kind == INPUT_TIMER && str_eq(input->timer, STR("unheard-of"))) {
+        *why = "there is no such timer";
+        return false;
+    }
     if (input->kind == INPUT_TIMER) {
         emit_cancel(room, key, STR("timer"), STR(""));
         return true;
     }
     if (input->kind == INPUT_RESULT) {
-        if (input->message->intent_provider_answered.outcome == INTENT_PROVIDER_OUTCOME_SUCCEEDED)
+        enum intent_provider_outcome outcome = input->message->intent_provider_answered.outcome;
+        if (outcome == INTENT_PROVIDER_OUTCOME_SUCCEEDED)
             emit_cancel(room, key, STR("called"), STR(""));
-        return true;
+        *why = "nobody can tell";
+        return outcome != INTENT_PROVIDER_OUTCOME_MISSING;
     }
     const struct fulfilment_record_pick *pick = &input->message->fulfilment_record_pick;
     if (str_eq(pick->actor, STR("poison"))) {
@@ -87,6 +94,8 @@ static inline bool first_decide(struct room *room, const struct input *input, co
     }
     if (str_eq(pick->actor, STR("timer")))
         room_timer_set(room, key, STR("ring"), room->now_us + 50000);
+    if (str_eq(pick->actor, STR("bad timer")))
+        room_timer_set(room, key, STR("unheard-of"), room->now_us);
     if (str_eq(pick->actor, STR("call")))
         call_outside(room, key);
     if (str_eq(pick->actor, STR("unwanted")))

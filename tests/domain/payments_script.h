@@ -55,12 +55,16 @@ static inline bool refund(struct test_room *room, struct money amount) {
                                  .payment_refund_payment = {STR(ORDER), amount, STR("returned")}});
 }
 
-static inline bool notify(struct test_room *room) {
+static inline bool notify_of(struct test_room *room, const char *status) {
     return give(room, NULL,
                 (struct message){.type = MESSAGE_PAYMENT_PROVIDER_NOTIFIED,
                                  .payment_provider_notified = {STR(ORDER), STR("stripe"), STR("evt_1"), STR("pi_1"),
-                                                               STR("payment_intent.succeeded"), STR("succeeded"),
+                                                               STR("payment_intent.some_event"), str_from(status),
                                                                STR("hash")}});
+}
+
+static inline bool notify(struct test_room *room) {
+    return notify_of(room, "processing");
 }
 
 static inline const struct state_payment *payment_of(struct test_room *room) {
@@ -76,9 +80,9 @@ static inline const struct intent_call_provider *call_of(const struct test_room 
     return NULL;
 }
 
-static inline struct message answer_to(struct test_room *room, enum intent_provider_action action,
-                                       enum intent_provider_outcome outcome) {
-    const struct intent_call_provider *call = call_of(room, action);
+static inline struct message answer_to_call(struct test_room *room, enum intent_provider_action action,
+                                            const struct intent_call_provider *call,
+                                            enum intent_provider_outcome outcome) {
     const struct state_payment *payment = payment_of(room);
     return (struct message){.type = MESSAGE_INTENT_PROVIDER_ANSWERED,
                             .intent_provider_answered = {.action = action,
@@ -94,10 +98,19 @@ static inline struct message answer_to(struct test_room *room, enum intent_provi
                                                          .provider_ref = STR("pi_1")}};
 }
 
+static inline struct message answer_to(struct test_room *room, enum intent_provider_action action,
+                                       enum intent_provider_outcome outcome) {
+    return answer_to_call(room, action, call_of(room, action), outcome);
+}
+
+static const char actions[] = "acvrl", outcomes[] = "+-!~?$_0";
+
+/* An answer to a look is about the payment that is the latest now. */
 static inline bool answer(struct test_room *room, char action, char outcome) {
-    static const char actions[] = "acvr", outcomes[] = "+-!~?";
     struct message message = answer_to(room, (enum intent_provider_action)(strchr(actions, action) - actions),
                                        (enum intent_provider_outcome)(strchr(outcomes, outcome) - outcomes));
+    if (action == 'l' && payment_of(room))
+        message.intent_provider_answered.payment_id = payment_of(room)->payment_id;
     return test_room_result(room, ORDER, "command-of-the-call", &message);
 }
 
@@ -156,6 +169,8 @@ static inline char letter_of(const struct message *message) {
         return 'P';
     case MESSAGE_PAYMENT_REFUND_FAILED:
         return 'L';
+    case MESSAGE_PAYMENT_PROVIDER_NOTIFIED:
+        return 'u';
     default: {
         struct str reason = message->payment_command_refused.reason;
         return str_eq(reason, STR("transition-refused")) ? 'R' : str_eq(reason, STR("not-found")) ? 'N' : '?';
@@ -168,23 +183,33 @@ struct seen {
     size_t intent_count;
     bool retry;
     bool held;
+    bool given_up;
 };
 
 static inline struct seen seen_now(const struct test_room *room) {
     return (struct seen){room->log_count, room->intent_count, test_room_timer(room, ORDER, "retry") != NULL,
-                         test_room_timer(room, ORDER, "held") != NULL};
+                         test_room_timer(room, ORDER, "held") != NULL,
+                         test_room_timer(room, ORDER, "given-up") != NULL};
+}
+
+static inline char letter_of_call(const struct intent_call_provider *call) {
+    bool stray = call->action == INTENT_PROVIDER_ACTION_VOID && call->attempt == PAYMENTS_STRAY_ATTEMPT;
+    return stray ? 's' : actions[call->action];
 }
 
 static inline const char *effects_since(const struct test_room *room, struct seen before) {
     static char letters[64];
     size_t count = 0;
     for (size_t i = before.log_count; i < room->log_count; i++)
-        if (str_eq(room->log[i]->topic, STR(TOPIC_PAYMENT_EVENTS)))
+        if (str_eq(room->log[i]->topic, STR(TOPIC_PAYMENT_EVENTS)) ||
+            str_eq(room->log[i]->topic, STR(TOPIC_PAYMENT_UNROUTED)))
             letters[count++] = letter_of(&room->log[i]->message);
     for (size_t i = before.intent_count; i < room->intent_count; i++)
-        letters[count++] = "acvr"[room->intents[i].message.intent_call_provider.action];
+        letters[count++] = letter_of_call(&room->intents[i].message.intent_call_provider);
     if (!before.retry && test_room_timer(room, ORDER, "retry"))
         letters[count++] = 't';
+    if (!before.given_up && test_room_timer(room, ORDER, "given-up"))
+        letters[count++] = 'g';
     if (!before.held && test_room_timer(room, ORDER, "held"))
         letters[count++] = 'h';
     letters[count] = 0;

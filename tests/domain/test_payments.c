@@ -5,71 +5,84 @@
 
 /* A AuthorizePayment · S SubmitPayment · X a stranger's · V VoidPayment · C CapturePayment · R RefundPayment · N
  * ProviderNotified; answers to authorize, capture, void, refund: + succeeded, - declined, ! failed, ~ expired, ?
- * unknown; T: three hours pass. */
-static const char *const inputs[] = {"A",  "S",  "X",  "V",  "C",  "R",  "N",  "a+", "a-", "a~", "a?", "c+",
-                                     "c-", "c~", "c?", "v+", "v-", "v~", "v?", "r+", "r-", "r~", "r?", "T"};
+ * unknown; T: three hours pass; answers to look: $ captured, _ pending, 0 missing. */
+static const char *const inputs[] = {"A",  "S",  "X",  "V",  "C",  "R",  "N",  "a+", "a-", "a~", "a?",
+                                     "c+", "c-", "c~", "c?", "v+", "v-", "v~", "v?", "r+", "r-", "r~",
+                                     "r?", "T",  "l+", "l-", "l~", "l?", "l$", "l_", "l0"};
 enum { INPUTS = sizeof inputs / sizeof *inputs };
 
 /* Records: Q PaymentRequested · A PaymentAuthorized · D PaymentDeclined · U PaymentOutcomeUnknown · C PaymentCaptured ·
  * F CaptureFailed · W PaymentVoidRequested · V PaymentVoided · G VoidFailed · X AuthorizationExpired · P
- * PaymentRefunded · L RefundFailed · R CommandRefused (transition-refused) · N CommandRefused (not-found).
- * Calls: a c v r. Timers: t retry, h held. `!`: cannot be handled; `.`: nothing, for it was heard or asked before. */
+ * PaymentRefunded · L RefundFailed · u ProviderNotified, set aside · R CommandRefused (transition-refused) · N
+ * CommandRefused (not-found). Calls: a c v r l, s: a void of what is held for no payment of ours. Timers: t retry, h
+ * held, g given up. `!`: cannot be handled; `.`: nothing, for it was heard or asked before. */
 /* clang-format off: a table */
 static const struct {
     const char *state;
     const char *given;
     const char *then; /* by input */
 } matrix[] = {
-    /*        A  S  X V  C R N  a+ a- a~ a?  c+ c-  c~ c?  v+ v- v~ v?  r+ r- r~ r?  T */
-    {"created", "", "        Qa h  h V  N N N  !  !  !  !   !  !   !  !   !  !  !  !   !  !  !  !   ."},
-    {"authorizing", "A", "        R  R  N W  R R .  A  D  D  U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"unknown", "A a?", "        R  R  N W  R R .  A  D  D  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+    /*        A  S  X V  C R N  a+ a- a~ a?  c+ c-  c~ c?  v+ v- v~ v?  r+ r- r~ r?  T  l+ l- l~ l? l$ l_ l0 */
+    {"created", "",
+     "        Qa h  h V  N N u  !  !  !  !  !  !   !  !  !  !  !  !  !  !  !  !  .  !  !  !  !  !  !  !"},
+    {"authorizing", "A",
+     "        R  R  N W  R R l  A  D  D  U  .  .   .  .  .  .  .  .  .  .  .  .  .  A  D  D  .  !  .  !"},
+    {"unknown", "A a?",
+     "        R  R  N W  R R l  A  D  D  .  .  .   .  .  .  .  .  .  .  .  .  .  .  A  D  D  .  !  .  !"},
     {"authorizing, to be voided", "A V",
-     "        R  R  N R  R R .  Av DV DV U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  Av DV DV U  .  .   .  .  .  .  .  .  .  .  .  .  .  Av DV DV .  !  .  !"},
     {"unknown, to be voided", "A a? V",
-     "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  Av DV DV .  .  .   .  .  .  .  .  .  .  .  .  .  .  Av DV DV .  !  .  !"},
     {"to be voided, unknown", "A V a?",
-     "        R  R  N R  R R .  Av DV DV .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  Av DV DV .  .  .   .  .  .  .  .  .  .  .  .  .  .  Av DV DV .  !  .  !"},
     {"second attempt, to be voided", "A a- S V",
-     "        R  R  N R  R R .  Av DV DV U   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"declined", "A a-", "        R  Qa N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  Av DV DV U  .  .   .  .  .  .  .  .  .  .  .  .  .  Av DV DV .  !  .  !"},
+    {"declined", "A a-",
+     "        R  Qa N V  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
     {"declined for the fifth time", "A a- S a! S a- S a~ S a-",
-     "        R  R  N V  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"authorized", "A a+", "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N V  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
+    {"authorized", "A a+",
+     "        R  R  N v  c R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  !  X  .  !  .  !"},
     {"authorized at the second attempt", "A a- S a? a+",
-     "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"capturing", "A a+ C", "        R  R  N R  R R .  .  .  .  .   C  Ft  X  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N v  c R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  !  X  .  !  .  !"},
+    {"capturing", "A a+ C",
+     "        R  R  N R  R R l  .  .  .  .  C  Ft  X  .  .  .  .  .  .  .  .  .  .  .  !  .  .  .  .  !"},
     {"to be captured again", "A a+ C c-",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   c"},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  c  .  !  X  .  C  .  !"},
     {"capturing again", "A a+ C c! T",
-     "        R  R  N R  R R .  .  .  .  .   C  Ft  X  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  C  Ft  X  .  .  .  .  .  .  .  .  .  .  .  !  .  .  .  .  !"},
     {"capturing for the last time", "A a+ C c- T c- T c- T c- T",
-     "        R  R  N R  R R .  .  .  .  .   C  F   X  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  C  Fg  X  .  .  .  .  .  .  .  .  .  .  .  !  .  .  .  .  !"},
     {"not captured", "A a+ C c- T c- T c- T c- T c-",
-     "        R  R  N v  c R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"voiding", "A a+ V", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   V  Gt V  .   .  .  .  .   ."},
+     "        R  R  N v  c R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  !  X  .  C  .  !"},
+    {"voiding", "A a+ V",
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  V  Gt V  .  .  .  .  .  .  .  !  .  .  !  .  !"},
     {"voiding what came late", "A V a? a+",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   V  Gt V  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  V  Gt V  .  .  .  .  .  .  .  !  .  .  !  .  !"},
     {"to be voided again", "A a+ V v-",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   v"},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  v  .  !  V  .  !  .  !"},
     {"not voided", "A a+ V v- T v- T v- T v- T v-",
-     "        R  R  N v  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"voided", "A a+ V v+", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N v  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  !  V  .  !  .  !"},
+    {"voided", "A a+ V v+",
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
     {"voided when declined", "A a- V",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
     {"voided before it was asked for", "V",
-     "        R  N  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"expired", "A a+ C c~", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"captured", "A a+ C c? c+", "        R  R  N R  R r .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
-    {"refunding", "A a+ C c+ R", "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   P  Lt Lt .   ."},
+     "        R  N  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
+    {"expired", "A a+ C c~",
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  s  .  .  .  !  .  !"},
+    {"captured", "A a+ C c? c+",
+     "        R  R  N R  R r l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  !"},
+    {"refunding", "A a+ C c+ R",
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  P  Lt Lt .  .  .  .  .  .  .  .  !"},
     {"to be refunded again", "A a+ C c+ R r-",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   r"},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  r  .  .  .  .  .  .  !"},
     {"not refunded", "A a+ C c+ R r- T r- T r- T r- T r-",
-     "        R  R  N R  R r .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R r l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  !"},
     {"half refunded", "A a+ C c+ h r+",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  !"},
     {"refunded in halves", "A a+ C c+ h r+ h r+",
-     "        R  R  N R  R R .  .  .  .  .   .  .   .  .   .  .  .  .   .  .  .  .   ."},
+     "        R  R  N R  R R l  .  .  .  .  .  .   .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  !"},
 };
 /* clang-format on */
 
@@ -270,6 +283,103 @@ static void test_key_reused(void **state) {
     test_room_close(room);
 }
 
+/* ---- webhooks */
+
+/* A hint that says what is known already is not worth a call; any other is looked after. */
+static void test_hints(void **state) {
+    (void)state;
+    static const struct {
+        const char *given, *known; /* statuses */
+    } cases[] = {
+        {"A", ""},
+        {"A a?", ""},
+        {"A a+", "requires_capture"},
+        {"A a-", "requires_payment_method canceled"},
+        {"A a+ V v+", "requires_payment_method canceled"},
+        {"A a+ C c~", "requires_payment_method canceled"},
+        {"A a+ C c+", "succeeded"},
+        {"A a+ C c+ R r+", "succeeded"},
+    };
+    static const char *const statuses[] = {"requires_capture", "requires_payment_method", "canceled", "succeeded",
+                                           "processing"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t s = 0; s < sizeof statuses / sizeof *statuses; s++) {
+            struct test_room *room = room_after(cases[i].given);
+            struct seen before = seen_now(room);
+            assert_true(notify_of(room, statuses[s]));
+            const char *expected = strstr(cases[i].known, statuses[s]) ? "." : "l";
+            if (strcmp(effects_since(room, before), expected) != 0)
+                fail_msg("%s, %s: not %s", cases[i].given, statuses[s], expected);
+            test_room_close(room);
+        }
+}
+
+static void test_a_hint_is_looked_after_once(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a? N N N");
+    const struct intent_call_provider *call = call_of(room, INTENT_PROVIDER_ACTION_LOOK);
+    assert_int_equal(room->intent_count, 2);
+    assert_str(call->provider_ref, "pi_1");
+    assert_false(call->look_up);
+    test_room_close(room);
+}
+
+/* A late authorisation of an attempt that is over is let go; the one that is live is not touched. */
+static void test_another_attempts_money(void **state) {
+    (void)state;
+    static const char *const given[] = {"A a- S",      "A a- S a?",      "A a- S a+",
+                                        "A a- S a+ C", "A a- S a+ C c+", "A a- S V"};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        struct test_room *room = room_after(given[i]);
+        struct seen before = seen_now(room);
+        struct message late = answer_to(room, INTENT_PROVIDER_ACTION_LOOK, INTENT_PROVIDER_OUTCOME_SUCCEEDED);
+        late.intent_provider_answered.payment_id = room->intents[0].message.intent_call_provider.payment_id;
+        late.intent_provider_answered.provider_ref = STR("pi_0");
+        assert_true(test_room_result(room, ORDER, "c", &late));
+        assert_string_equal(effects_since(room, before), "s");
+        assert_str(call_of(room, INTENT_PROVIDER_ACTION_VOID)->provider_ref, "pi_0");
+        late.intent_provider_answered.outcome = INTENT_PROVIDER_OUTCOME_CAPTURED;
+        assert_false(test_room_result(room, ORDER, "c", &late));
+        test_room_close(room);
+    }
+}
+
+/* What is let go is no payment of ours: done, or for people. */
+static void test_answers_about_strays(void **state) {
+    (void)state;
+    static const char handled[] = "+~?_", not_handled[] = "-!$0";
+    struct test_room *room = room_after("A a- l+");
+    struct message message = answer_to(room, INTENT_PROVIDER_ACTION_VOID, INTENT_PROVIDER_OUTCOME_SUCCEEDED);
+    assert_int_equal(message.intent_provider_answered.attempt, PAYMENTS_STRAY_ATTEMPT);
+    for (size_t i = 0; i < 4; i++) {
+        struct seen before = seen_now(room);
+        message.intent_provider_answered.outcome =
+            (enum intent_provider_outcome)(strchr(outcomes, handled[i]) - outcomes);
+        assert_true(test_room_result(room, ORDER, "c", &message));
+        assert_string_equal(effects_since(room, before), ".");
+        message.intent_provider_answered.outcome =
+            (enum intent_provider_outcome)(strchr(outcomes, not_handled[i]) - outcomes);
+        assert_false(test_room_result(room, ORDER, "c", &message));
+    }
+    test_room_close(room);
+}
+
+/* An operator may have what was given up tried again: a call of its own, and the note is gone. */
+static void test_given_up_and_tried_again(void **state) {
+    (void)state;
+    struct test_room *room = room_after("A a+ C c- T c- T c- T c- T c-");
+    assert_non_null(test_room_timer(room, ORDER, "given-up"));
+    size_t calls = room->intent_count;
+    assert_true(test_room_timer_due(room, ORDER, "retry"));
+    assert_null(test_room_timer(room, ORDER, "given-up"));
+    assert_int_equal(room->intent_count, calls + 1);
+    assert_true(input(room, "c-"));
+    assert_non_null(test_room_timer(room, ORDER, "given-up"));
+    assert_true(test_room_timer_due(room, ORDER, "retry") && input(room, "c+"));
+    assert_null(test_room_timer(room, ORDER, "given-up"));
+    test_room_close(room);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_pair),
@@ -284,6 +394,11 @@ int main(void) {
         cmocka_unit_test(test_no_more_than_sixteen_are_held),
         cmocka_unit_test(test_nothing_is_tried_again_that_does_not_wait),
         cmocka_unit_test(test_key_reused),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_a_hint_is_looked_after_once),
+        cmocka_unit_test(test_another_attempts_money),
+        cmocka_unit_test(test_answers_about_strays),
+        cmocka_unit_test(test_given_up_and_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,19 +36,49 @@ static void test_never_more_than_there_is(void **state) {
     test_room_close(room);
 }
 
-/* An answer about other money than was asked for is for people to look at. */
-static void test_another_amount_is_parked(void **state) {
+/* Money that is held, but not as it was asked for, is let go, and the attempt has failed. */
+static void test_another_amount_is_not_authorised(void **state) {
+    (void)state;
+    static const struct {
+        const char *given;
+        char action;
+        const char *then;
+    } cases[] = {{"A", 'a', "Ds"}, {"A a?", 'a', "Ds"}, {"A V", 'a', "DVs"}, {"A a?", 'l', "Ds"}};
+    static const struct money others[] = {
+        {TOTAL_MINOR - 1, {"USD", 3}}, {TOTAL_MINOR + 1, {"USD", 3}}, {0, {"USD", 3}}, {TOTAL_MINOR, {"EUR", 3}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t k = 0; k < sizeof others / sizeof *others; k++) {
+            struct test_room *room = room_after(cases[i].given);
+            struct seen before = seen_now(room);
+            enum intent_provider_action action =
+                cases[i].action == 'a' ? INTENT_PROVIDER_ACTION_AUTHORIZE : INTENT_PROVIDER_ACTION_LOOK;
+            struct message message = answer_to(room, action, INTENT_PROVIDER_OUTCOME_SUCCEEDED);
+            message.intent_provider_answered.payment_id = payment_of(room)->payment_id;
+            message.intent_provider_answered.amount = others[k];
+            assert_true(test_room_result(room, ORDER, "c", &message));
+            assert_string_equal(effects_since(room, before), cases[i].then);
+            assert_str(test_room_last(room, MESSAGE_PAYMENT_DECLINED)->message.payment_declined.code,
+                       "amount-mismatch");
+            assert_str(call_of(room, INTENT_PROVIDER_ACTION_VOID)->provider_ref, "pi_1");
+            test_room_close(room);
+        }
+}
+
+/* Money that was moved, but not as it was asked for, is for people to settle. */
+static void test_another_amount_is_left(void **state) {
     (void)state;
     static const struct {
         const char *given;
         enum intent_provider_action action;
-    } cases[] = {{"A", INTENT_PROVIDER_ACTION_AUTHORIZE},
-                 {"A a+ C", INTENT_PROVIDER_ACTION_CAPTURE},
-                 {"A a+ C c+ R", INTENT_PROVIDER_ACTION_REFUND}};
+        enum intent_provider_outcome outcome;
+    } cases[] = {{"A a+ C", INTENT_PROVIDER_ACTION_CAPTURE, INTENT_PROVIDER_OUTCOME_SUCCEEDED},
+                 {"A a+ C c-", INTENT_PROVIDER_ACTION_LOOK, INTENT_PROVIDER_OUTCOME_CAPTURED},
+                 {"A a+ C c+ R", INTENT_PROVIDER_ACTION_REFUND, INTENT_PROVIDER_OUTCOME_SUCCEEDED}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct test_room *room = room_after(cases[i].given);
-        struct message message = answer_to(room, cases[i].action, INTENT_PROVIDER_OUTCOME_SUCCEEDED);
-        message.intent_provider_answered.amount.minor--;
+        struct message message = answer_to(room, cases[i].action, cases[i].outcome);
+        message.intent_provider_answered.payment_id = payment_of(room)->payment_id;
+        message.intent_provider_answered.amount.minor = TOTAL_MINOR - 1;
         assert_false(test_room_result(room, ORDER, "c", &message));
         message.intent_provider_answered.amount = (struct money){TOTAL_MINOR, STR("EUR")};
         assert_false(test_room_result(room, ORDER, "c", &message));
@@ -107,6 +137,25 @@ static void check_money(const struct test_room *room) {
     }
 }
 
+/* A look shows what is there; what it cannot settle, and money held for nothing that cannot be let go, is for people.
+ */
+static void answer_open(struct test_room *room, const struct intent_call_provider *call, char outcome) {
+    bool stray = call->attempt == PAYMENTS_STRAY_ATTEMPT, look = call->action == INTENT_PROVIDER_ACTION_LOOK;
+    enum intent_provider_outcome known = (enum intent_provider_outcome)(strchr(outcomes, outcome) - outcomes);
+    struct message message = answer_to_call(room, call->action, call, known);
+    bool handled = test_room_result(room, ORDER, "c", &message);
+    if (!stray && !look)
+        assert_true(handled);
+}
+
+static void answer_any(struct test_room *room, char action, char outcome) {
+    const struct intent_call_provider *letting_go = call_of(room, INTENT_PROVIDER_ACTION_VOID);
+    bool stray = action == 'v' && letting_go && letting_go->attempt == PAYMENTS_STRAY_ATTEMPT;
+    bool handled = answer(room, action, outcome);
+    if (!stray)
+        assert_true(handled);
+}
+
 static void walk(uint64_t seed, size_t *seen) {
     static const char *const names[] = {"A", "S", "S", "X", "V", "C", "C", "R", "h", "h", "N", "T", "?"};
     struct test_room *room = test_room_open(&payments_decider);
@@ -120,10 +169,11 @@ static void walk(uint64_t seed, size_t *seen) {
             if (*name != 'V' || test_random_below(&seed, 4) == 0)
                 assert_true(input(room, name));
         } else if (payment_of(room) && (any || answered < room->intent_count)) {
-            size_t open =
-                any ? test_random_below(&seed, 4) : room->intents[answered].message.intent_call_provider.action;
             char outcome = "+++-!~??"[test_random_below(&seed, 8)];
-            assert_true(answer(room, "acvr"[open], outcome));
+            if (any)
+                answer_any(room, "acvr"[test_random_below(&seed, 4)], outcome);
+            else
+                answer_open(room, &room->intents[answered].message.intent_call_provider, outcome);
             answered += !any && outcome != '?';
         }
     }
@@ -147,7 +197,8 @@ static void test_walks(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_never_more_than_there_is),
-        cmocka_unit_test(test_another_amount_is_parked),
+        cmocka_unit_test(test_another_amount_is_not_authorised),
+        cmocka_unit_test(test_another_amount_is_left),
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_walks),
     };

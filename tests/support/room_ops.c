@@ -192,8 +192,13 @@ static void op_intent(struct room *base, struct str id, struct str key, const st
     struct test_room *room = of(base);
     assert_false(room->wanting);
     for (size_t i = 0; i < room->intent_count; i++)
-        if (str_eq(room->intents[i].id, id))
-            fail_msg("%s makes intent %.*s twice", room->decider->service, STR_ARG(id));
+        if (str_eq(room->intents[i].id, id)) {
+            const struct message *made = &room->intents[i].message;
+            if (made->type != message->type ||
+                !test_room_same(schema_messages[made->type], message_body(made), message_body(message)))
+                fail_msg("%s makes intent %.*s twice", room->decider->service, STR_ARG(id));
+            return;
+        }
     test_room_check_topic(STR("intent/payment"), message);
     room->intents = mem_realloc(room->intents, (room->intent_count + 1) * sizeof(*room->intents));
     room->intents[room->intent_count++] = (struct test_intent){arena_dup(&room->kept, id), arena_dup(&room->kept, key),
