@@ -121,8 +121,12 @@ static bool load_rows(struct batch *batch, struct err *err) {
         item->row = *place;
     }
     map_free(&by_key, NULL);
-    return !batch->row_count ||
-           projector->config->store->load_rows(projector->store, batch->rows, batch->row_count, &projector->arena, err);
+    if (batch->row_count &&
+        !projector->config->store->load_rows(projector->store, batch->rows, batch->row_count, &projector->arena, err))
+        return false;
+    for (size_t i = 0; i < batch->row_count; i++)
+        batch->rows[i]->held = batch->rows[i]->value != NULL;
+    return true;
 }
 
 /* ---- one record after the other ---- */

@@ -1,4 +1,5 @@
 /* view.carts and view.cart_lines. */
+#include "core/base/map.h"
 #include "core/domain/cart.h"
 #include "projections/pg_view.h"
 
@@ -41,34 +42,55 @@ static const char lines_sql[] =
     "INSERT INTO view.cart_lines AS l (cart_id, sku, quantity) SELECT cart_id, sku, quantity FROM n "
     "ON CONFLICT (cart_id, sku) DO UPDATE SET quantity = excluded.quantity WHERE l.quantity <> excluded.quantity";
 
-static bool save_lines(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+static bool changes_lines(const struct message *message) {
+    return message->type == MESSAGE_CART_LINE_ADDED || message->type == MESSAGE_CART_LINE_QUANTITY_CHANGED ||
+           message->type == MESSAGE_CART_LINE_REMOVED;
+}
+
+static void add_lines(struct pg_params *params, const struct state_cart *cart) {
+    pg_array_str(params, 0, cart->cart_id);
+    for (size_t i = 0; i < cart->lines.count; i++) {
+        pg_array_str(params, 1, cart->cart_id);
+        pg_array_str(params, 2, cart->lines.items[i].sku);
+        pg_array_i64(params, 3, cart->lines.items[i].quantity);
+    }
+}
+
+/* `all`: of every row; else only of those whose lines a record has changed. */
+static bool save_lines(struct pg *pg, const struct shard_save *shards, size_t count, bool all, struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_TEXT, PG_I64};
     PG_PARAMS_AUTO params = {0};
+    struct map added = {0};
+    struct pg_cursor at = {0};
+    const struct view_fact *fact;
     const struct view_row *row;
-    size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
-    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count)); rows++) {
-        const struct state_cart *cart = row->value;
-        pg_array_str(&params, 0, cart->cart_id);
-        for (size_t i = 0; i < cart->lines.count; i++) {
-            pg_array_str(&params, 1, cart->cart_id);
-            pg_array_str(&params, 2, cart->lines.items[i].sku);
-            pg_array_i64(&params, 3, cart->lines.items[i].quantity);
-        }
-    }
-    return !rows || pg_exec(pg, lines_sql, &params, NULL, err);
+    while (!all && (fact = pg_next_fact(&at, shards, count)))
+        if (fact->row && changes_lines(fact->message))
+            *map_put(&added, fact->row->key) = fact->row->value;
+    for (at = (struct pg_cursor){0}; (row = pg_next_row(&at, shards, count));)
+        if (all || map_get(&added, row->key))
+            add_lines(&params, row->value);
+    map_free(&added, NULL);
+    return !pg_array_count(&params, 0) || pg_exec(pg, lines_sql, &params, NULL, err);
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_carts(pg, shards, count, err) && save_lines(pg, shards, count, err);
+    return save_carts(pg, shards, count, err) && save_lines(pg, shards, count, false, err);
+}
+
+static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+    return save_carts(pg, shards, count, err) && save_lines(pg, shards, count, true, err);
 }
 
 static const char *const more_topics[] = {NULL};
+static const char *const begin_sql[] = {NULL};
 
 const struct pg_view pg_view_carts = {
     .view = &view_carts,
     .more_topics = more_topics,
     .load_sql = "SELECT cart_id::text, \"row\" FROM view.carts WHERE cart_id = ANY($1::uuid[])",
+    .begin_sql = begin_sql,
     .save = save,
-    .fill_rows = save,
+    .fill_rows = fill_rows,
 };

@@ -13,19 +13,26 @@ static const char *status_name(const struct view_order *order) {
 
 /* ---- orders ---- */
 
-static const char orders_sql[] =
-    "INSERT INTO view.orders AS o (order_id, shopper_id, cart_id, status, reason, currency, items_minor, "
+/* Two statements: ON CONFLICT costs half as much again for rows that are known to be new. */
+#define ORDERS_UNNEST                                                                                                  \
+    "UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], "                    \
+    "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::timestamptz[], $13::timestamptz[], $14::int[], "   \
+    "$15::timestamptz[], $16::timestamptz[], $17::bytea[])"
+
+static const char orders_insert[] =
+    "INSERT INTO view.orders (order_id, shopper_id, cart_id, status, reason, currency, items_minor, "
     "discount_minor, shipping_minor, tax_minor, total_minor, placed_at, updated_at, version, confirmed_at, "
-    "completed_at, \"row\") "
-    "SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], "
-    "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::timestamptz[], $13::timestamptz[], $14::int[], "
-    "$15::timestamptz[], $16::timestamptz[], $17::bytea[]) "
-    "ON CONFLICT (order_id) DO UPDATE SET shopper_id = excluded.shopper_id, cart_id = excluded.cart_id, "
-    "status = excluded.status, reason = excluded.reason, currency = excluded.currency, "
-    "items_minor = excluded.items_minor, discount_minor = excluded.discount_minor, "
-    "shipping_minor = excluded.shipping_minor, tax_minor = excluded.tax_minor, total_minor = excluded.total_minor, "
-    "placed_at = excluded.placed_at, updated_at = excluded.updated_at, version = excluded.version, "
-    "confirmed_at = excluded.confirmed_at, completed_at = excluded.completed_at, \"row\" = excluded.\"row\"";
+    "completed_at, \"row\") SELECT * FROM " ORDERS_UNNEST;
+
+static const char orders_update[] =
+    "UPDATE view.orders o SET shopper_id = n.shopper_id, cart_id = n.cart_id, status = n.status, reason = n.reason, "
+    "currency = n.currency, items_minor = n.items_minor, discount_minor = n.discount_minor, "
+    "shipping_minor = n.shipping_minor, tax_minor = n.tax_minor, total_minor = n.total_minor, "
+    "placed_at = n.placed_at, updated_at = n.updated_at, version = n.version, confirmed_at = n.confirmed_at, "
+    "completed_at = n.completed_at, \"row\" = n.\"row\" FROM " ORDERS_UNNEST
+    " AS n(order_id, shopper_id, cart_id, status, reason, currency, items_minor, discount_minor, shipping_minor, "
+    "tax_minor, total_minor, placed_at, updated_at, version, confirmed_at, completed_at, \"row\") "
+    "WHERE o.order_id = n.order_id";
 
 static void add_totals(struct pg_params *params, const struct totals *totals) {
     pg_array_str(params, 5, totals ? totals->total.currency : STR_NULL);
@@ -56,7 +63,7 @@ static void add_order(struct pg_params *params, const struct view_order_row *row
     pg_array_state(params, 16, &view_orders, row, scratch);
 }
 
-static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, bool held, struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_I64,  PG_I64,  PG_I64,
                                          PG_I64,  PG_I64,  PG_TIME, PG_TIME, PG_I64,  PG_TIME, PG_TIME, PG_BYTES};
     PG_PARAMS_AUTO params = {0};
@@ -64,9 +71,9 @@ static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t c
     const struct view_row *row;
     size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
-    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count)); rows++)
+    for (struct pg_cursor at = {0}; (row = pg_next_row_if(&at, shards, count, held)); rows++)
         add_order(&params, row->value, &scratch);
-    return !rows || pg_exec(pg, orders_sql, &params, NULL, err);
+    return !rows || pg_exec(pg, held ? orders_update : orders_insert, &params, NULL, err);
 }
 
 /* ---- lines: they never change once placed ---- */
@@ -98,7 +105,7 @@ static bool save_lines(struct pg *pg, const struct shard_save *shards, size_t co
            pg_exec(pg,
                    "INSERT INTO view.order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, "
                    "line_total_minor) SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], "
-                   "$6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING",
+                   "$6::bigint[], $7::bigint[])",
                    &params, NULL, err);
 }
 
@@ -165,10 +172,10 @@ static bool save_shipments(struct pg *pg, const struct shard_save *shards, size_
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, err) && save_lines(pg, shards, count, err) &&
-           save_payments(pg, shards, count, err) && save_shipments(pg, shards, count, err) &&
-           pg_order_events_save(pg, shards, count, err) && pg_stock_ledger_save(pg, shards, count, err) &&
-           pg_sales_save(pg, shards, count, err);
+    return save_orders(pg, shards, count, false, err) && save_orders(pg, shards, count, true, err) &&
+           save_lines(pg, shards, count, err) && save_payments(pg, shards, count, err) &&
+           save_shipments(pg, shards, count, err) && pg_order_events_save(pg, shards, count, err) &&
+           pg_stock_ledger_save(pg, shards, count, err) && pg_sales_save(pg, shards, count, err);
 }
 
 static bool add_facts(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
@@ -177,17 +184,26 @@ static bool add_facts(struct pg *pg, const struct shard_save *shards, size_t cou
 }
 
 static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, err) && save_payments(pg, shards, count, err) &&
+    return save_orders(pg, shards, count, false, err) && save_payments(pg, shards, count, err) &&
            save_shipments(pg, shards, count, err);
 }
 
 static const char *const more_topics[] = {TOPIC_RESERVATION_EVENTS, NULL};
 
+static const char *const begin_sql[] = {
+    "DELETE FROM view.sales_by_hour WHERE shard = ANY($1::int[])",
+    "DELETE FROM view.order_lines l USING view.order_events e "
+    "WHERE e.partition = ANY($1::int[]) AND l.order_id = e.order_id",
+    "DELETE FROM view.order_events WHERE partition = ANY($1::int[])",
+    "DELETE FROM view.stock_ledger WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_RESERVATION_EVENTS "'",
+    NULL,
+};
+
 const struct pg_view pg_view_orders = {
     .view = &view_orders,
     .more_topics = more_topics,
     .load_sql = "SELECT order_id::text, \"row\" FROM view.orders WHERE order_id = ANY($1::uuid[])",
-    .begin_sql = "DELETE FROM view.sales_by_hour WHERE shard = ANY($1::int[])",
+    .begin_sql = begin_sql,
     .save = save,
     .add_facts = add_facts,
     .fill_rows = fill_rows,

@@ -88,10 +88,16 @@ static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t cou
 
 static const char *const more_topics[] = {NULL};
 
+static const char *const begin_sql[] = {
+    "DELETE FROM view.stock_ledger WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_STOCK_EVENTS "'",
+    NULL,
+};
+
 const struct pg_view pg_view_products = {
     .view = &view_products,
     .more_topics = more_topics,
     .load_sql = "SELECT sku, \"row\" FROM view.products WHERE sku = ANY($1::text[])",
+    .begin_sql = begin_sql,
     .save = save,
     .add_facts = pg_stock_ledger_save,
     .fill_rows = fill_rows,

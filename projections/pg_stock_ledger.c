@@ -1,5 +1,6 @@
 /* view.stock_ledger: every change of stock. The projector of orders writes what reservation.events tell of it, that of
- * products what stock.events do; a (location, sku, version) is told by exactly one record. */
+ * products what stock.events do; a (location, sku, version) is told by exactly one record, which is written
+ * down once: the positions see to it, and a shard that begins has nothing here. */
 #include "projections/pg_view.h"
 
 struct entry {
@@ -88,7 +89,6 @@ bool pg_stock_ledger_save(struct pg *pg, const struct shard_save *shards, size_t
                "restocked, held, committed, consumed, available, order_id, reason, topic, partition, \"offset\", at) "
                "SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], "
                "$7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], "
-               "$13::uuid[], $14::text[], $15::text[], $16::int[], $17::bigint[], $18::timestamptz[]) "
-               "ON CONFLICT DO NOTHING",
+               "$13::uuid[], $14::text[], $15::text[], $16::int[], $17::bigint[], $18::timestamptz[])",
                &params, NULL, err);
 }

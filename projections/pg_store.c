@@ -4,6 +4,7 @@
 
 #include "core/base/map.h"
 #include "core/codec/avro.h"
+#include "core/store/pg_copy.h"
 #include "projections/migrate.h"
 #include "projections/pg_view.h"
 
@@ -13,6 +14,7 @@ struct projector_store {
     char *schema; /* a generation that is being built; NULL: the live one, view */
     char *service;
     struct pg *pg; /* NULL: not connected */
+    struct pg_copy *copy;
 };
 
 /* Plans are made once, while tables may still be empty: without enable_seqscan = off they would scan for ever. */
@@ -54,6 +56,8 @@ bool projector_postgres_open_building(const char *url, const struct view *view, 
 }
 
 static void disconnect(struct projector_store *store) {
+    pg_copy_end(store->copy);
+    store->copy = NULL;
     pg_close(store->pg);
     store->pg = NULL;
 }
@@ -66,6 +70,9 @@ static void store_close(struct projector_store *store) {
     free(store);
 }
 
+/* Tables that a record adds to, and nothing changes: their rows are new, and come by COPY. */
+static const char *const copied[] = {"order_events", "order_lines", "stock_ledger", NULL};
+
 /* After any failure the next try begins with a new connection and a look at the schema: whatever was wrong with the old
  * one, or with tables that somebody dropped, is over then. */
 static bool connected(struct projector_store *store, struct err *err) {
@@ -73,9 +80,11 @@ static bool connected(struct projector_store *store, struct err *err) {
         return true;
     if (!pg_open(store->url, settings, &store->pg, err))
         return false;
+    const char *schema = store->schema ? store->schema : "view";
     if (store->schema)
-        pg_alias_schema(store->pg, "view", store->schema);
-    if (projections_migrate_schema(store->pg, store->schema ? store->schema : "view", err))
+        pg_alias_schema(store->pg, "view", schema);
+    if (projections_migrate_schema(store->pg, schema, err) &&
+        pg_copy_begin(store->pg, schema, copied, "", &store->copy, err))
         return true;
     disconnect(store);
     return false;
@@ -214,25 +223,27 @@ static bool save_positions(struct projector_store *store, const struct shard_sav
     return true;
 }
 
-/* What was kept for these shards beside rows, before they lost their positions, will be made again. */
+/* What was kept for these shards beside rows, before they lost their positions, will be made again. It may be much. */
 static bool forget_begun(struct projector_store *store, const struct shard_save *shards, size_t count,
                          struct err *err) {
-    PG_PARAMS_AUTO sums = {0}, parked = {0};
+    PG_PARAMS_AUTO begins = {0}, parked = {0};
     size_t begun = 0;
-    pg_add_array(&sums, PG_I64);
+    pg_add_array(&begins, PG_I64);
     pg_add_array(&parked, PG_I64);
     pg_add_text(&parked, str_from(store->service));
     for (size_t i = 0; i < count; i++)
         if (!shards[i].expected.ptr) {
-            pg_array_i64(&sums, 0, shards[i].shard);
+            pg_array_i64(&begins, 0, shards[i].shard);
             pg_array_i64(&parked, 0, shards[i].shard);
             begun++;
         }
     if (!begun)
         return true;
-    return (!store->view->begin_sql || pg_exec(store->pg, store->view->begin_sql, &sums, NULL, err)) &&
-           pg_exec(store->pg, "DELETE FROM view.parked WHERE shard = ANY($1::int[]) AND service = $2", &parked, NULL,
-                   err);
+    bool ok = pg_script(store->pg, "SET LOCAL statement_timeout = 0", err);
+    for (const char *const *sql = store->view->begin_sql; ok && *sql; sql++)
+        ok = pg_exec(store->pg, *sql, &begins, NULL, err);
+    return ok && pg_exec(store->pg, "DELETE FROM view.parked WHERE shard = ANY($1::int[]) AND service = $2", &parked,
+                         NULL, err);
 }
 
 static void add_parked(struct pg_params *params, int32_t shard, const struct state_parked *parked) {
@@ -279,7 +290,8 @@ static bool save_all(struct projector_store *store, const struct shard_save *sha
     }
     return forget_begun(store, shards, count, err) &&
            pg_parked_save(store->pg, store->view->view, shards, count, err) &&
-           store->view->save(store->pg, shards, count, err) && pg_commit(store->pg, err);
+           store->view->save(store->pg, shards, count, err) && pg_copy_flush(store->copy, true, err) &&
+           pg_commit(store->pg, err);
 }
 
 static bool store_save(struct projector_store *store, struct shard_save *shards, size_t count, struct arena *arena,

@@ -10,8 +10,9 @@ struct pg_view {
     const struct view *view;
     const char *const *more_topics; /* NULL-terminated */
     const char *load_sql;           /* keys as text[] -> key as text, row */
-    /* Shards that begin: what was summed up for them before is void. NULL: nothing is summed up. */
-    const char *begin_sql; /* shards as bigint[] */
+    /* Shards that begin: what was added up or written down for them before is void, so that what a record adds is new.
+     * NULL-terminated; shards as bigint[]. */
+    const char *const *begin_sql;
     /* Inside the transaction, after the positions were moved on. */
     bool (*save)(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
     /* The same in two parts, for a rebuild: what records add, as they come; and what rows say, each given once at the
@@ -39,6 +40,8 @@ struct pg_cursor {
     size_t index;
 };
 const struct view_row *pg_next_row(struct pg_cursor *at, const struct shard_save *shards, size_t count);
+/* Only those that the store holds already, or only those that it does not. */
+const struct view_row *pg_next_row_if(struct pg_cursor *at, const struct shard_save *shards, size_t count, bool held);
 const struct view_fact *pg_next_fact(struct pg_cursor *at, const struct shard_save *shards, size_t count);
 
 /* Array parameters, one per type. */

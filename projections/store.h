@@ -16,6 +16,7 @@ struct view_row {
     struct str key;
     int32_t shard;
     void *value;      /* the view's C type; NULL: there is none */
+    bool held;        /* the store had one when it was loaded: to be changed, not added */
     uint32_t changed; /* by which of the view's topics: bit i for topic i; 0: nothing to save */
 };
 
