@@ -23,7 +23,7 @@
 #include "projections/migrate.h"
 
 /* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. */
-enum { UP_REDIS_LINGER_MS = 2, UP_POSTGRES_LINGER_MS = 50 };
+enum { UP_REDIS_LINGER_MS = 5, UP_POSTGRES_LINGER_MS = 200 };
 
 enum { UP_PARTITIONS = 4, UP_DECIDERS = 5, UP_PROJECTORS = 2 * VIEW_COUNT, UP_RETRY_MS = 500 };
 
