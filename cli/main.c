@@ -47,6 +47,8 @@ static const char up_help[] =
 static const struct cli_command commands[] = {
     {"up", "Run every role in one process", up_help, up_main},
     {"tail", "Show records of the log, and follow it", tail_help, tail_main},
+    {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
+    {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},

@@ -310,7 +310,7 @@ static bool tail_parse(struct tail *tail, int argc, char **argv) {
     for (int option; (option = getopt_long(argc, argv, "t:p:o:c:ek:s:f:", options, NULL)) != -1;)
         if (!option_parse(tail, option, optarg))
             return false;
-    if (!cli_no_operands(argc, argv))
+    if (!cli_no_operands(argc, argv) || !tail_start_check(&tail->start))
         return false;
     if (tail->style.format && tail->output != CLI_AUTO) {
         cli_usage_error("-f and --output exclude each other");

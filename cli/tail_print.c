@@ -44,8 +44,7 @@ static void add_hex(struct buf *ret, struct str value) {
 
 static void add_time(struct buf *ret, int64_t time_us) {
     char text[CLOCK_TEXT_SIZE];
-    clock_format(time_us, text);
-    buf_printf(ret, "%s", text);
+    buf_add(ret, text, clock_format(time_us, text));
 }
 
 /* ---- a JSON line ---- */
@@ -66,44 +65,71 @@ static bool header_comes_again(const struct log_record *record, size_t index) {
 }
 
 void tail_add_headers(struct buf *ret, const struct log_record *record) {
-    const char *before = "{";
+    char before = '{';
     for (size_t i = 0; i < record->header_count; i++) {
         if (header_comes_again(record, i))
             continue;
-        buf_printf(ret, "%s", before);
+        buf_add_char(ret, before);
         buf_add_json_string(ret, record->headers[i].name);
         buf_add_char(ret, ':');
         add_text_or_null(ret, record->headers[i].value);
+        before = ',';
+    }
+    if (!record->header_count)
+        buf_add_char(ret, '{');
+    buf_add_char(ret, '}');
+}
+
+static void add_hex_member(struct buf *ret, const char *name, struct str bytes) {
+    buf_printf(ret, ",\"%s\":\"", name);
+    add_hex(ret, bytes);
+    buf_add_char(ret, '"');
+}
+
+/* What JSON cannot tell of a record's key and headers. */
+static void add_not_text(struct buf *ret, const struct log_record *record) {
+    if (!str_is_utf8(record->key))
+        add_hex_member(ret, "key_hex", record->key);
+    const char *before = ",\"headers_hex\":{";
+    for (size_t i = 0; i < record->header_count; i++) {
+        if (str_is_utf8(record->headers[i].value) || header_comes_again(record, i))
+            continue;
+        buf_printf(ret, "%s", before);
+        buf_add_json_string(ret, record->headers[i].name);
+        buf_add_str(ret, STR(":\""));
+        add_hex(ret, record->headers[i].value);
+        buf_add_char(ret, '"');
         before = ",";
     }
-    buf_printf(ret, "%s}", record->header_count ? "" : "{");
+    if (before[1] == '\0')
+        buf_add_char(ret, '}');
 }
 
 static void add_json_line(const struct tail_style *style, const struct log_record *record,
                           const struct envelope *envelope, struct arena *scratch, struct buf *ret) {
     struct err err = {0};
-    buf_printf(ret, "{\"topic\":");
+    buf_add_str(ret, STR("{\"topic\":"));
     buf_add_json_string(ret, record->topic);
     buf_printf(ret, ",\"partition\":%d,\"offset\":%" PRId64 ",\"timestamp\":\"", record->partition, record->offset);
     add_time(ret, record->timestamp_us);
-    buf_printf(ret, "\",\"key\":");
+    buf_add_str(ret, STR("\",\"key\":"));
     add_text_or_null(ret, record->key);
-    buf_printf(ret, ",\"type\":");
+    buf_add_str(ret, STR(",\"type\":"));
     add_text_or_null(ret, envelope->type);
-    buf_printf(ret, ",\"headers\":");
+    buf_add_str(ret, STR(",\"headers\":"));
     tail_add_headers(ret, record);
-    buf_printf(ret, ",\"event\":");
+    buf_add_str(ret, STR(",\"event\":"));
     tail_add_event(ret, record, scratch, &err);
     if (err.kind) {
-        buf_printf(ret, ",\"error\":");
+        buf_add_str(ret, STR(",\"error\":"));
         buf_add_json_string(ret, str_from(err.detail));
     }
-    if (style->hex) {
-        buf_printf(ret, ",\"value_hex\":%s", record->value.ptr ? "\"" : "null");
-        add_hex(ret, record->value);
-        if (record->value.ptr)
-            buf_add_char(ret, '"');
-    }
+    if (style->whole)
+        add_not_text(ret, record);
+    if (record->value.ptr && (style->hex || (style->whole && err.kind)))
+        add_hex_member(ret, "value_hex", record->value);
+    else if (style->hex)
+        buf_add_str(ret, STR(",\"value_hex\":null"));
     buf_add_char(ret, '}');
     buf_add_char(ret, '\n');
 }

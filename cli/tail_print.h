@@ -10,6 +10,7 @@ struct tail_style {
     const char *format; /* NULL: JSON or a table */
     bool json;
     bool hex;       /* show the value's bytes */
+    bool whole;     /* JSON: nothing is lost of what is not text: its bytes are told beside it */
     bool color;     /* of the table */
     size_t columns; /* lines of the table are cut here; 0: not at all */
 };

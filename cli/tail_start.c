@@ -1,5 +1,6 @@
 #include "cli/tail_start.h"
 
+#include "cli/cli.h"
 #include "core/base/clock.h"
 
 static bool time_parse(struct str text, int64_t *ret_us) {
@@ -30,6 +31,16 @@ bool tail_start_parse(const char *argument, struct tail_start *start) {
         start->kind = text.ptr[0] == '-' ? START_LAST : START_OFFSET;
     start->value = value < 0 ? -value : value;
     return true;
+}
+
+bool tail_start_check(const struct tail_start *start) {
+    if (!start->has_end || start->kind != START_TIME || start->end_us >= start->value)
+        return true;
+    char from[CLOCK_TEXT_SIZE], to[CLOCK_TEXT_SIZE];
+    clock_format(start->value, from);
+    clock_format(start->end_us, to);
+    cli_usage_error("the end, e@%s, is before the beginning, s@%s", to, from);
+    return false;
 }
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high) {

@@ -16,6 +16,8 @@ struct tail_start {
 /* beginning | end | -N | OFFSET | s@TIME | e@TIME, where TIME is milliseconds since the epoch or RFC 3339. May be
  * called several times (s@ and e@). */
 CHECK_RESULT bool tail_start_parse(const char *text, struct tail_start *start);
+/* Whether it can be: false, having complained, when s@ is after e@. */
+CHECK_RESULT bool tail_start_check(const struct tail_start *start);
 /* Narrows a partition's range, which comes in from the first to the last record kept. */
 CHECK_RESULT bool tail_start_apply(const struct tail_start *start, struct log *log, struct reader_range *range,
                                    struct err *err);
