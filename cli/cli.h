@@ -21,12 +21,13 @@ struct cli_command {
     int (*main)(int argc, char **argv);
 };
 
-extern const char tail_help[], lag_help[], topics_help[], verify_help[], feed_help[], provider_help[], dlq_help[],
-    bench_help[], export_help[];
+extern const char tail_help[], lag_help[], top_help[], topics_help[], verify_help[], feed_help[], provider_help[],
+    dlq_help[], bench_help[], export_help[];
 int up_main(int argc, char **argv);
 int tail_main(int argc, char **argv);
 int export_main(int argc, char **argv);
 int lag_main(int argc, char **argv);
+int top_main(int argc, char **argv);
 int topics_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
 int dlq_main(int argc, char **argv);

@@ -50,6 +50,7 @@ static const struct cli_command commands[] = {
     {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
     {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
+    {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},

@@ -70,3 +70,26 @@ await_probe 200 '^warning +redis: did not answer'
 await_metric 'orderlog_store_up{store="redis"}' '==' 0
 redis_start
 await_probe 200 '^ok +redis$'
+
+# What top makes of it, while something happens.
+feed_start 60 4
+await_orders 40
+"$ORDERLOG_BIN" top --once --output json >"$dir/top.json" || fail "top ended with status $?"
+feed_finish 60
+python3 - "$dir/top.json" <<'PY' || fail "top shows something else"
+import json, sys
+frame = json.load(open(sys.argv[1]))
+print(json.dumps(frame))
+assert {s["name"] for s in frame["services"]} == {"checkout", "orders", "inventory", "payments", "fulfilment"}
+assert all(v["lag_records"] is not None and v["halted_shards"] == 0 for v in frame["services"] + frame["views"])
+assert {"redis-view-orders", "postgres-view-orders"} <= {v["name"] for v in frame["views"]}
+assert frame["api"]["requests_per_s"] > 0 and frame["log"]["commits_per_s"] > 0
+assert frame["stores"]["postgres_up"] == frame["stores"]["redis_up"] == 1
+assert frame["processes"][0]["memory_bytes"] > 1 << 20 and frame["processes"][0]["cpu_cores"] > 0
+PY
+"$ORDERLOG_BIN" top --url "$ORDERLOG_API" >"$dir/top" || fail "top ended with status $?"
+grep -qE '^orders +[0-9.]+k? +[0-9.]+k? +[0-9]+ ' "$dir/top" || fail "top shows no orders: $(cat "$dir/top")"
+service_stop up
+! "$ORDERLOG_BIN" top >"$dir/top" || fail "top does not say that nobody answers"
+grep -q 'away: ' "$dir/top" || fail "top does not show who is away"
+up_start
