@@ -1,16 +1,13 @@
 /* orderlog export: a stretch of the log as files for analysts' tools. */
-#include "cli/export.h"
 #include "cli/cli.h"
+#include "cli/export.h"
 #include "cli/reader.h"
 #include "cli/sequences.h"
 #include "cli/tail_print.h"
-#include "cli/tail_start.h"
 #include "core/base/clock.h"
-#include "core/base/config.h"
 #include "core/log/envelope.h"
 #include "gen/types.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,61 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char export_help[] =
-    "Usage: orderlog export [-t TOPIC[,TOPIC...]] [-O FILE|FOLDER|-] [OPTION...]\n"
-    "\n"
-    "Writes the records of topics, with their events decoded, to files that Python, pandas, DuckDB and other tools "
-    "read.\n"
-    "Within a file they are in the order of time, and by offset within each partition. The same range gives the same\n"
-    "bytes. A file is there whole or not at all.\n"
-    "\n"
-    "A decider may append an output twice; the second one, whose number (origin, origin_seq) came before, is left out\n"
-    "unless --raw is given. Where reading begins in the middle, up to 10000 records before it are looked at for that.\n"
-    "shop.personal.v1 is never exported: what is erased there could not be erased from a file.\n"
-    "\n"
-    "Which records:\n"
-    "  -t, --topic TOPIC[,...]  these topics (default: all but shop.personal.v1)\n"
-    "  -p, --partition N        only this partition\n"
-    "  -o, --offset WHERE       where to begin, in each partition (default: beginning):\n"
-    "                             beginning            the first record kept\n"
-    "                             -N                   the last N records\n"
-    "                             OFFSET               this offset, or the nearest there is\n"
-    "                             s@TIME               the first record at or after TIME\n"
-    "                             e@TIME               end before the first record at or after TIME (with any other)\n"
-    "                           TIME: milliseconds since the epoch, or RFC 3339 as 2026-01-31T23:59:59Z\n"
-    "      --until OFFSET       end before this offset, in each partition (default: the end that the log has now)\n"
-    "      --raw                duplicates too\n"
-    "\n"
-    "Where to, and how:\n"
-    "  -O, --out FILE           this file; - is standard output (default)\n"
-    "      --out FOLDER         a file for each topic, TOPIC.jsonl or TOPIC.avro, in a folder that is there\n"
-    "      --format json|avro   JSON lines, or an Avro object container file, which holds one topic (default: avro for "
-    "a\n"
-    "                           FILE that ends in .avro, else json)\n"
-    "      --codec NAME         of Avro: deflate (default) or null\n"
-    "      --force              replace files that are there already\n"
-    "      --log URL            the log (default: ORDERLOG_LOG)\n"
-    "  -h, --help               this text\n"
-    "\n"
-    "JSON: lines "
-    "{\"topic\",\"partition\",\"offset\",\"timestamp\",\"key\",\"type\",\"headers\":{...},\"event\":{...}}. "
-    "\"event\"\n"
-    "      is null for a tombstone, and, with \"error\" and \"value_hex\", for what cannot be decoded; a key or header "
-    "that\n"
-    "      is not UTF-8 has its bytes in \"key_hex\" or \"headers_hex\".\n"
-    "Avro: records of the same; the event is a union of the topic's records, with their logical types.\n"
-    "\n"
-    "Exit codes: 0 done; 1 it was interrupted; 2 wrong usage, or it could not be done. But for 0 there is no new "
-    "file.\n"
-    "\n"
-    "Examples:\n"
-    "  orderlog export -t shop.order.events.v1 -O orders.jsonl\n"
-    "  orderlog export -t shop.order.events.v1 -O orders.avro -o s@2026-01-31T00:00:00Z -o e@2026-02-01T00:00:00Z\n"
-    "  orderlog export --format avro -O archive/ --force\n";
-
 enum { LOOK_BACK = 10000, FLUSH_BYTES = 256 * 1024, PROGRESS_US = 200 * 1000 };
-
-enum format { FORMAT_AUTO, FORMAT_JSON, FORMAT_AVRO };
 
 /* A file that is being written, of one topic or (topic.ptr NULL) of all. */
 struct output {
@@ -83,19 +26,7 @@ struct output {
 };
 
 struct export {
-    /* the command line */
-    struct str *topics;
-    size_t topic_count;
-    int64_t partition; /* -1: all */
-    struct tail_start start;
-    int64_t until; /* -1: to the end */
-    bool raw;
-    const char *out;
-    enum format format;
-    bool deflate;
-    bool codec_is_given;
-    bool force;
-    /* at work */
+    struct export_options options;
     struct log *log;
     struct reader_range *ranges;
     size_t range_count;
@@ -117,30 +48,30 @@ static void on_signal(int number) {
 /* ---- which partitions ---- */
 
 static bool range_is_wanted(const struct export *export, const struct reader_range *range) {
-    return (export->partition < 0 || range->partition == export->partition) &&
+    return (export->options.partition < 0 || range->partition == export->options.partition) &&
            !str_eq(range->topic, STR(TOPIC_PERSONAL));
 }
 
 static bool range_cut(const struct export *export, struct reader_range *range, struct err *err) {
-    if (!tail_start_apply(&export->start, export->log, range, err))
+    if (!tail_start_apply(&export->options.start, export->log, range, err))
         return false;
-    if (export->until >= 0 && export->until < range->to)
-        range->to = export->until < range->from ? range->from : export->until;
+    if (export->options.until >= 0 && export->options.until < range->to)
+        range->to = export->options.until < range->from ? range->from : export->options.until;
     return true;
 }
 
 static bool ranges_choose(struct export *export, struct err *err) {
     size_t count, kept = 0;
-    if (!reader_ranges(export->log, export->topics, export->topic_count, &export->ranges, &count, err))
+    if (!reader_ranges(export->log, export->options.topics, export->options.topic_count, &export->ranges, &count, err))
         return false;
     for (size_t i = 0; i < count; i++)
         if (range_is_wanted(export, &export->ranges[i]))
             export->ranges[kept++] = export->ranges[i];
     export->range_count = kept;
     if (!kept)
-        return export->partition < 0
+        return export->options.partition < 0
                    ? err_set(err, ERR_NOT_FOUND, "the log has no topics")
-                   : err_set(err, ERR_NOT_FOUND, "no topic here has a partition %" PRId64, export->partition);
+                   : err_set(err, ERR_NOT_FOUND, "no topic here has a partition %" PRId64, export->options.partition);
     for (size_t i = 0; i < kept; i++) {
         if (!range_cut(export, &export->ranges[i], err))
             return false;
@@ -178,7 +109,8 @@ static bool look_back(struct export *export, struct err *err) {
 
 static bool out_is_folder(const struct export *export) {
     struct stat found;
-    return str_ends_with(str_from(export->out), STR("/")) || (stat(export->out, &found) == 0 && S_ISDIR(found.st_mode));
+    return str_ends_with(str_from(export->options.out), STR("/")) ||
+           (stat(export->options.out, &found) == 0 && S_ISDIR(found.st_mode));
 }
 
 /* "0:12-40,1:0-7": what of each partition of a topic (NULL: any) is in the file; behind the dash the first that is not.
@@ -195,13 +127,13 @@ static bool output_open(struct export *export, const char *path, struct str topi
     struct output *output = &export->outputs[export->output_count++];
     BUF_AUTO range = {0};
     output->topic = topic;
-    if (!export_file_open(path, export->force, &output->file, err))
+    if (!export_file_open(path, export->options.force, &output->file, err))
         return false;
-    if (export->format != FORMAT_AVRO)
+    if (export->options.format != EXPORT_AVRO)
         return true;
     struct str only = topic.ptr ? topic : export->ranges[0].topic;
     range_text(export, only, &range);
-    return export_avro_open(output->file, only, buf_str(&range), export->deflate, &output->avro, err);
+    return export_avro_open(output->file, only, buf_str(&range), export->options.deflate, &output->avro, err);
 }
 
 static bool outputs_open_folder(struct export *export, struct err *err) {
@@ -210,7 +142,8 @@ static bool outputs_open_folder(struct export *export, struct err *err) {
         BUF_AUTO path = {0};
         if (i && str_eq(export->ranges[i - 1].topic, topic))
             continue;
-        buf_printf(&path, "%s/%.*s.%s", export->out, STR_ARG(topic), export->format == FORMAT_AVRO ? "avro" : "jsonl");
+        buf_printf(&path, "%s/%.*s.%s", export->options.out, STR_ARG(topic),
+                   export->options.format == EXPORT_AVRO ? "avro" : "jsonl");
         if (!output_open(export, path.ptr, topic, err))
             return false;
     }
@@ -221,10 +154,10 @@ static bool outputs_open(struct export *export, struct err *err) {
     export->outputs = mem_zalloc(export->range_count * sizeof *export->outputs);
     if (out_is_folder(export))
         return outputs_open_folder(export, err);
-    for (size_t i = 1; export->format == FORMAT_AVRO && i < export->range_count; i++)
+    for (size_t i = 1; export->options.format == EXPORT_AVRO && i < export->range_count; i++)
         if (!str_eq(export->ranges[i].topic, export->ranges[0].topic))
             return err_set(err, ERR_USAGE, "an Avro file holds one topic: give one by -t, or a folder by -O");
-    return output_open(export, export->out, STR_NULL, err);
+    return output_open(export, export->options.out, STR_NULL, err);
 }
 
 static bool output_flush(struct output *output, struct err *err) {
@@ -275,7 +208,7 @@ static bool record_add(struct export *export, const struct log_record *record, s
     /* What its headers say is told as far as it could be read, also when they are not whole. */
     bool whole = envelope_read(record, &envelope, NULL);
     export->taken++;
-    if (whole && !export->raw && sequences_take(&export->sequences, &envelope, &last) == SEQUENCE_DUPLICATE) {
+    if (whole && !export->options.raw && sequences_take(&export->sequences, &envelope, &last) == SEQUENCE_DUPLICATE) {
         export->duplicates++;
         return true;
     }
@@ -317,7 +250,7 @@ static bool export_run(struct export *export, struct err *err) {
     if (!cli_log_open(&log, err))
         return false;
     export->log = log;
-    return ranges_choose(export, err) && outputs_open(export, err) && (export->raw || look_back(export, err)) &&
+    return ranges_choose(export, err) && outputs_open(export, err) && (export->options.raw || look_back(export, err)) &&
            records_write(export, err) && (interrupted || outputs_finish(export, err));
 }
 
@@ -326,122 +259,6 @@ static void say_done(const struct export *export, int64_t bytes) {
     double seconds = (double)(clock_monotonic_us() - export->begun_us) / 1e6;
     cli_note("%" PRId64 " records, %" PRId64 " bytes, in %.2f s (%.0f records/s); %" PRId64 " duplicates left out",
              written, bytes, seconds, (double)export->taken / (seconds + 1e-9), export->duplicates);
-}
-
-/* ---- the command line ---- */
-
-static bool topics_add(struct export *export, const char *list) {
-    for (struct str rest = str_from(list); rest.ptr;) {
-        struct str topic = str_cut(rest, ',', &rest);
-        bool known = !topic.len;
-        if (str_eq(topic, STR(TOPIC_PERSONAL))) {
-            cli_usage_error("%s is not exported: what is erased there could not be erased from a file", TOPIC_PERSONAL);
-            return false;
-        }
-        for (size_t i = 0; i < export->topic_count; i++)
-            known = known || str_eq(export->topics[i], topic);
-        if (known)
-            continue;
-        export->topics = mem_realloc(export->topics, (export->topic_count + 1) * sizeof *export->topics);
-        export->topics[export->topic_count++] = topic;
-    }
-    return true;
-}
-
-static bool format_parse(struct export *export, const char *text) {
-    export->format = strcmp(text, "json") == 0 ? FORMAT_JSON : strcmp(text, "avro") == 0 ? FORMAT_AVRO : FORMAT_AUTO;
-    if (export->format == FORMAT_AUTO)
-        cli_usage_error("--format must be json or avro, not '%s'", text);
-    return export->format != FORMAT_AUTO;
-}
-
-static bool codec_parse(struct export *export, const char *text) {
-    export->codec_is_given = true;
-    export->deflate = strcmp(text, "deflate") == 0;
-    if (!export->deflate && strcmp(text, "null") != 0) {
-        cli_usage_error("--codec must be deflate or null, not '%s'", text);
-        return false;
-    }
-    return true;
-}
-
-static bool start_parse(struct export *export, const char *text) {
-    if (tail_start_parse(text, &export->start) && export->start.kind != START_END)
-        return true;
-    cli_usage_error("-o must be beginning, -N, an offset, s@TIME or e@TIME, not '%s'", text);
-    return false;
-}
-
-enum { OPTION_UNTIL = 256, OPTION_RAW, OPTION_FORMAT, OPTION_CODEC, OPTION_FORCE, OPTION_LOG };
-
-static const struct option options[] = {{"topic", required_argument, NULL, 't'},
-                                        {"partition", required_argument, NULL, 'p'},
-                                        {"offset", required_argument, NULL, 'o'},
-                                        {"until", required_argument, NULL, OPTION_UNTIL},
-                                        {"raw", no_argument, NULL, OPTION_RAW},
-                                        {"out", required_argument, NULL, 'O'},
-                                        {"format", required_argument, NULL, OPTION_FORMAT},
-                                        {"codec", required_argument, NULL, OPTION_CODEC},
-                                        {"force", no_argument, NULL, OPTION_FORCE},
-                                        {"log", required_argument, NULL, OPTION_LOG},
-                                        {0}};
-
-static bool option_parse(struct export *export, int option, char *argument) {
-    switch (option) {
-    case 't':
-        return topics_add(export, argument);
-    case 'p':
-        return cli_number("-p", argument, 0, INT32_MAX, &export->partition);
-    case 'o':
-        return start_parse(export, argument);
-    case OPTION_UNTIL:
-        return cli_number("--until", argument, 0, INT64_MAX, &export->until);
-    case OPTION_RAW:
-        return export->raw = true;
-    case 'O':
-        export->out = argument;
-        return true;
-    case OPTION_FORMAT:
-        return format_parse(export, argument);
-    case OPTION_CODEC:
-        return codec_parse(export, argument);
-    case OPTION_FORCE:
-        return export->force = true;
-    case OPTION_LOG:
-        config_override("ORDERLOG_LOG", argument);
-        return true;
-    default:
-        cli_usage_hint();
-        return false;
-    }
-}
-
-static bool options_fit(struct export *export) {
-    bool by_offset = export->until >= 0 && export->start.kind == START_OFFSET;
-    if (!tail_start_check(&export->start))
-        return false;
-    if (by_offset && export->until < export->start.value) {
-        cli_usage_error("--until %" PRId64 " is before the beginning, -o %" PRId64, export->until, export->start.value);
-        return false;
-    }
-    if (export->format == FORMAT_AUTO)
-        export->format = str_ends_with(str_from(export->out), STR(".avro")) ? FORMAT_AVRO : FORMAT_JSON;
-    if (export->codec_is_given && export->format != FORMAT_AVRO) {
-        cli_usage_error("--codec goes with --format avro");
-        return false;
-    }
-    if (export->format == FORMAT_AVRO && strcmp(export->out, "-") == 0 && isatty(STDOUT_FILENO)) {
-        cli_usage_error("Avro is not for a terminal: name a file by -O");
-        return false;
-    }
-    return true;
-}
-
-static bool export_parse(struct export *export, int argc, char **argv) {
-    for (int option; (option = getopt_long(argc, argv, "t:p:o:O:", options, NULL)) != -1;)
-        if (!option_parse(export, option, optarg))
-            return false;
-    return cli_no_operands(argc, argv) && options_fit(export);
 }
 
 /* A signal ends it between two records, and takes back what was not finished; a file that may not grow is an error like
@@ -455,11 +272,11 @@ static void signals_catch(void) {
 }
 
 int export_main(int argc, char **argv) {
-    struct export export = {.partition = -1, .until = -1, .out = "-", .deflate = true};
+    struct export export = {0};
     struct err err = {0};
     arena_init(&export.scratch);
     int status = CLI_USAGE;
-    if (export_parse(&export, argc, argv)) {
+    if (export_options_parse(&export.options, argc, argv)) {
         signals_catch();
         export.begun_us = clock_monotonic_us();
         bool ok = export_run(&export, &err);
@@ -473,6 +290,6 @@ int export_main(int argc, char **argv) {
     sequences_free(&export.sequences);
     arena_free(&export.scratch);
     free(export.ranges);
-    free(export.topics);
+    export_options_free(&export.options);
     return status;
 }

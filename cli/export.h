@@ -2,9 +2,32 @@
 #ifndef ORDERLOG_CLI_EXPORT_H
 #define ORDERLOG_CLI_EXPORT_H
 
+#include "cli/tail_start.h"
 #include "core/base/arena.h"
 #include "core/base/envelope.h"
 #include "core/log/log.h"
+
+/* ---- export_options.c: the command line ---- */
+
+enum export_format { EXPORT_AUTO, EXPORT_JSON, EXPORT_AVRO };
+
+struct export_options {
+    struct str *topics; /* none: all but the personal one */
+    size_t topic_count;
+    int64_t partition; /* -1: all */
+    struct tail_start start;
+    int64_t until; /* -1: to the end */
+    bool raw;
+    const char *out;
+    enum export_format format; /* EXPORT_AUTO no more */
+    bool deflate;
+    bool codec_is_given;
+    bool force;
+};
+
+/* False when it is wrong, having complained. Texts are borrowed from argv. */
+CHECK_RESULT bool export_options_parse(struct export_options *ret, int argc, char **argv);
+void export_options_free(struct export_options *given);
 
 /* ---- export_file.c: a file that is there whole, or not at all ---- */
 

@@ -42,17 +42,11 @@ static void add_text(struct buf *ret, struct str text) {
     buf_add_str(ret, text);
 }
 
-/* ["null", "string", "bytes"] */
-static void add_text_or_bytes(struct buf *ret, struct str text) {
-    add_long(ret, !text.ptr ? 0 : str_is_utf8(text) ? 1 : 2);
-    if (text.ptr)
-        add_text(ret, text);
-}
-
-/* ["null", "string"], ["null", "bytes"] */
+/* ["null", "string"]: null, too, for what is not UTF-8 (see add_raw). */
 static void add_optional(struct buf *ret, struct str text) {
-    add_long(ret, text.ptr != NULL);
-    if (text.ptr)
+    bool is_text = text.ptr && str_is_utf8(text);
+    add_long(ret, is_text);
+    if (is_text)
         add_text(ret, text);
 }
 
@@ -65,14 +59,15 @@ static const char schema_begin[] = R"json({"type": "record", "name": "Record", "
   {"name": "partition", "type": "int"},
   {"name": "offset", "type": "long"},
   {"name": "timestamp", "type": {"type": "long", "logicalType": "timestamp-micros"}, "doc": "When the log took it"},
-  {"name": "key", "type": ["null", "string", "bytes"], "doc": "bytes: it is not UTF-8"},
+  {"name": "key", "type": ["null", "string"]},
   {"name": "type", "type": ["null", "string"], "doc": "The event's full name (ce_type)"},
-  {"name": "headers", "type": {"type": "map", "values": ["null", "string", "bytes"]}},
+  {"name": "headers", "type": {"type": "map", "values": ["null", "string"]}},
   {"name": "event", "doc": "As today's schema has it; null: a tombstone, or it cannot be decoded",
    "type": [)json";
 static const char schema_end[] = R"json("null"]},
   {"name": "error", "type": ["null", "string"], "doc": "Why it cannot be decoded"},
-  {"name": "value", "type": ["null", "bytes"], "doc": "What cannot be decoded"}
+  {"name": "raw", "type": ["null", {"type": "map", "values": "bytes"}],
+   "doc": "What cannot be decoded (value), or is no text (key, header NAME); there is null in its place"}
  ]})json";
 
 /* The records of the topic's union keep their places; null comes behind them. So an event's bytes are those in the log,
@@ -201,7 +196,7 @@ static void add_headers(struct buf *ret, const struct log_record *record) {
         for (size_t i = 0; i < record->header_count; i++)
             if (!header_comes_again(record, i)) {
                 add_text(ret, record->headers[i].name);
-                add_text_or_bytes(ret, record->headers[i].value);
+                add_optional(ret, record->headers[i].value);
             }
     }
     add_long(ret, 0);
@@ -229,7 +224,8 @@ static bool event_of(struct export_avro *avro, struct str value, struct str *ret
     return true;
 }
 
-static void add_event(struct export_avro *avro, struct str value) {
+/* Event and error. *ret_undecoded is the value, when it cannot be decoded. */
+static void add_event(struct export_avro *avro, struct str value, struct str *ret_undecoded) {
     struct err err = {0};
     struct str event;
     bool decoded = value.ptr && event_of(avro, value, &event, &err);
@@ -238,7 +234,34 @@ static void add_event(struct export_avro *avro, struct str value) {
     else
         add_long(&avro->block, avro->subject ? (int64_t)avro->subject->current->branch_count : 0);
     add_optional(&avro->block, err.kind ? str_from(err.detail) : STR_NULL);
-    add_optional(&avro->block, decoded ? STR_NULL : value);
+    *ret_undecoded = decoded ? STR_NULL : value;
+}
+
+/* An entry of a map, in a block of its own. */
+static void add_entry(struct buf *ret, const char *prefix, struct str name, struct str bytes) {
+    BUF_AUTO key = {0};
+    buf_printf(&key, "%s", prefix);
+    buf_add_str(&key, name);
+    add_long(ret, 1);
+    add_text(ret, buf_str(&key));
+    add_text(ret, bytes);
+}
+
+static void add_raw(struct buf *ret, const struct log_record *record, struct str undecoded) {
+    size_t odd = undecoded.ptr != NULL || !str_is_utf8(record->key);
+    for (size_t i = 0; i < record->header_count; i++)
+        odd += !str_is_utf8(record->headers[i].value);
+    add_long(ret, odd > 0);
+    if (!odd)
+        return;
+    if (undecoded.ptr)
+        add_entry(ret, "value", STR(""), undecoded);
+    if (!str_is_utf8(record->key))
+        add_entry(ret, "key", STR(""), record->key);
+    for (size_t i = 0; i < record->header_count; i++)
+        if (!str_is_utf8(record->headers[i].value) && !header_comes_again(record, i))
+            add_entry(ret, "header ", record->headers[i].name, record->headers[i].value);
+    add_long(ret, 0);
 }
 
 bool export_avro_add(struct export_avro *avro, const struct log_record *record, const struct envelope *envelope,
@@ -248,10 +271,12 @@ bool export_avro_add(struct export_avro *avro, const struct log_record *record, 
     add_long(block, record->partition);
     add_long(block, record->offset);
     add_long(block, record->timestamp_us);
-    add_text_or_bytes(block, record->key);
-    add_optional(block, envelope->type.ptr && str_is_utf8(envelope->type) ? envelope->type : STR_NULL);
+    add_optional(block, record->key);
+    add_optional(block, envelope->type);
     add_headers(block, record);
-    add_event(avro, record->value);
+    struct str undecoded;
+    add_event(avro, record->value, &undecoded);
+    add_raw(block, record, undecoded);
     avro->count++;
     return block->len < BLOCK_BYTES || block_write(avro, err);
 }

@@ -194,7 +194,7 @@ static void check_avro_record(avro_value_t *record, int64_t index) {
     assert_true(time_us > 0 && time_us <= clock_now_us());
     assert_string_equal(branch_of(record, "event"), poison ? "null" : events[index]);
     assert_string_equal(branch_of(record, "error"), poison ? "string" : "null");
-    assert_string_equal(branch_of(record, "value"), poison ? "bytes" : "null");
+    assert_string_equal(branch_of(record, "raw"), poison ? "map" : "null");
     if (index)
         return;
     avro_value_t event, body, at;
