@@ -46,6 +46,7 @@ request_step checkouts_create;
 request_step orders_list, orders_get, orders_events, orders_stream, orders_cancel, orders_pay;
 request_step inventory_get, inventory_receive, inventory_adjust;
 request_step fulfilments_pick, fulfilments_dispatch, fulfilments_deliver;
+request_step webhooks_stripe;
 request_step health_live, health_ready, health_metrics, openapi_get;
 
 #endif

@@ -20,6 +20,7 @@ struct api_config {
     struct secret_pair session_secrets;
     struct secret_pair id_secrets;
     struct secret_pair personal_secrets;
+    struct secret_pair webhook_secrets; /* current.ptr NULL: webhooks are not taken */
     const char *operator_tokens; /* lines of name:token, NULL: no operators */
     struct shop shop;            /* currency and quantity_max */
     const struct locations *locations;
@@ -46,7 +47,7 @@ struct api_config {
 };
 
 /* Fills *ret from the settings: ORDERLOG_LISTEN (127.0.0.1:8080), ORDERLOG_API_THREADS, ORDERLOG_SESSION_SECRET,
- * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL,
+ * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_WEBHOOK_SECRET (each with _PREVIOUS), ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL,
  * ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS, ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER. `shop` and `locations` are
  * the caller's: other roles need them too. */
 CHECK_RESULT bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,

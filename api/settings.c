@@ -1,7 +1,7 @@
 #include "api/server.h"
 #include "core/base/config.h"
 
-enum { SECRET_MIN = 32 };
+enum { SECRET_MIN = 32, WEBHOOK_SECRET_MIN = 16 };
 
 static bool load_number(const char *key, int64_t high, int32_t *ret, struct err *err) {
     int64_t number;
@@ -9,6 +9,15 @@ static bool load_number(const char *key, int64_t high, int32_t *ret, struct err 
         return false;
     *ret = (int32_t)number;
     return true;
+}
+
+/* Webhooks are only taken where there is a secret to check them by. */
+static bool load_webhook_secret(struct secret_pair *ret, struct err *err) {
+    const char *file = config_get("ORDERLOG_WEBHOOK_SECRET_FILE", NULL), *secret = NULL;
+    if (!(file && file[0]))
+        secret = config_get("ORDERLOG_WEBHOOK_SECRET", NULL);
+    return (!(file && file[0]) && !(secret && secret[0])) ||
+           config_secret("ORDERLOG_WEBHOOK_SECRET", WEBHOOK_SECRET_MIN, ret, err);
 }
 
 bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
@@ -27,6 +36,7 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
     if (!config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
         !config_secret("ORDERLOG_ID_SECRET", SECRET_MIN, &config.id_secrets, err) ||
         !config_secret("ORDERLOG_PERSONAL_SECRET", SECRET_MIN, &config.personal_secrets, err) ||
+        !load_webhook_secret(&config.webhook_secrets, err) ||
         !load_number("ORDERLOG_API_THREADS", 64, &config.threads, err) ||
         !load_number("ORDERLOG_IN_FLIGHT", 1000000, &config.in_flight_max, err) ||
         !load_number("ORDERLOG_CONNECTIONS", 1000000, &config.connections_max, err) ||

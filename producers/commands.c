@@ -5,13 +5,9 @@
 #include "core/base/ids.h"
 #include "core/codec/avro.h"
 
-const char *const command_topics[] = {TOPIC_CART_EVENTS,
-                                      TOPIC_CATALOGUE_EVENTS,
-                                      TOPIC_FULFILMENT_REQUESTS,
-                                      TOPIC_INVENTORY_REQUESTS,
-                                      TOPIC_ORDER_REQUESTS,
-                                      TOPIC_PAYMENT_REQUESTS,
-                                      TOPIC_PERSONAL};
+const char *const command_topics[] = {TOPIC_CART_EVENTS,        TOPIC_CATALOGUE_EVENTS, TOPIC_FULFILMENT_REQUESTS,
+                                      TOPIC_INVENTORY_REQUESTS, TOPIC_ORDER_REQUESTS,   TOPIC_PAYMENT_REQUESTS,
+                                      TOPIC_PAYMENT_UNROUTED,   TOPIC_PERSONAL};
 const size_t command_topic_count = sizeof command_topics / sizeof command_topics[0];
 
 /* Where a message goes, and what it is about. */
@@ -80,6 +76,11 @@ static bool destination_of(const struct message *m, struct buf *key, struct dest
         return true;
     case MESSAGE_PAYMENT_SUBMIT_PAYMENT:
         *ret = keyed(TOPIC_PAYMENT_REQUESTS, m->payment_submit_payment.order_id);
+        return true;
+    case MESSAGE_PAYMENT_PROVIDER_NOTIFIED:
+        *ret = m->payment_provider_notified.order_id.ptr
+                   ? keyed(TOPIC_PAYMENT_REQUESTS, m->payment_provider_notified.order_id)
+                   : keyed(TOPIC_PAYMENT_UNROUTED, m->payment_provider_notified.object_id);
         return true;
     case MESSAGE_PERSONAL_DETAILS:
         *ret = personal(&m->personal_details, key);
