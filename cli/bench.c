@@ -31,6 +31,7 @@ const char bench_help[] =
     "  --warmup N        orders before those that are measured (200)\n"
     "  --url URL         the API (default: ORDERLOG_API)\n"
     "  --run-dir DIR     where the stack's pid files are (default: run/ beside the log's folder)\n"
+    "  --hook COMMAND    run COMMAND with the argument 'begin' before what is measured, and 'end' after it\n"
     "\n"
     "Settings: ORDERLOG_API, ORDERLOG_OPERATOR_TOKEN, ORDERLOG_LOG (to see when the stack is quiet),\n"
     "ORDERLOG_CURRENCY (USD), ORDERLOG_LOCATIONS (main:0).\n"
@@ -55,6 +56,7 @@ struct bench {
     struct bench_shop shop;
     struct bench_procs procs;
     struct bench_procs before;
+    int64_t records; /* in the log, before; then those that were written */
     double idle_cpu_us_per_s;
     double seconds;
     int64_t own_cpu_us;
@@ -93,6 +95,9 @@ static bool parse_option(int option, struct bench_options *ret) {
     case 'h':
         ret->hot = true;
         return true;
+    case 'H':
+        ret->hook = optarg;
+        return true;
     case 'u':
         ret->url = optarg;
         return true;
@@ -103,17 +108,13 @@ static bool parse_option(int option, struct bench_options *ret) {
 }
 
 static int parse_options(int argc, char **argv, struct bench_options *ret) {
-    static const struct option options[] = {{"orders", required_argument, NULL, 'o'},
-                                            {"concurrency", required_argument, NULL, 'c'},
-                                            {"rate", required_argument, NULL, 'r'},
-                                            {"lines", required_argument, NULL, 'l'},
-                                            {"skus", required_argument, NULL, 's'},
-                                            {"warmup", required_argument, NULL, 'w'},
-                                            {"poisson", no_argument, NULL, 'p'},
-                                            {"hot", no_argument, NULL, 'h'},
-                                            {"url", required_argument, NULL, 'u'},
-                                            {"run-dir", required_argument, NULL, 'd'},
-                                            {0}};
+    static const struct option options[] = {
+        {"orders", required_argument, NULL, 'o'},  {"concurrency", required_argument, NULL, 'c'},
+        {"rate", required_argument, NULL, 'r'},    {"lines", required_argument, NULL, 'l'},
+        {"skus", required_argument, NULL, 's'},    {"warmup", required_argument, NULL, 'w'},
+        {"poisson", no_argument, NULL, 'p'},       {"hot", no_argument, NULL, 'h'},
+        {"hook", required_argument, NULL, 'H'},    {"url", required_argument, NULL, 'u'},
+        {"run-dir", required_argument, NULL, 'd'}, {0}};
     *ret = (struct bench_options){.orders = 10000, .warmup = 200, .skus = 1000, .lines = 3};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == '?')
@@ -184,6 +185,21 @@ static bool wait_quiet(struct bench *bench, struct err *err) {
     return lag_wait(bench->log, QUIET_S, err);
 }
 
+static bool count_records(struct bench *bench, int64_t *ret, struct err *err) {
+    struct log_topic *topics = NULL;
+    size_t count = 0;
+    int64_t records = 0, low, high;
+    bool ok = log_topics_list(bench->log, &topics, &count, err);
+    for (size_t i = 0; ok && i < count; i++)
+        for (int32_t partition = 0; ok && partition < topics[i].partitions; partition++) {
+            ok = log_watermarks(bench->log, topics[i].name, partition, &low, &high, err);
+            records += ok ? high : 0;
+        }
+    free(topics);
+    *ret = records;
+    return ok;
+}
+
 /* What the stack spends on nothing at all, so that a reader can judge how much of the result it is. */
 static bool measure_idle(struct bench *bench, struct err *err) {
     int64_t started_us = clock_monotonic_us(), spent_us = 0;
@@ -210,18 +226,32 @@ static bool warm_up(struct bench *bench, struct err *err) {
 static bool prepare(struct bench *bench, struct err *err) {
     struct bench_shop *shop = &bench->shop;
     return bench_shop_stock(shop, err) && wait_quiet(bench, err) && bench_shop_fill_carts(shop, err) &&
-           wait_quiet(bench, err) && warm_up(bench, err) && wait_quiet(bench, err) && measure_idle(bench, err);
+           wait_quiet(bench, err) && warm_up(bench, err) && wait_quiet(bench, err);
+}
+
+static bool run_hook(const struct bench *bench, const char *when, struct err *err) {
+    BUF_AUTO command = {0};
+    if (!bench->options.hook)
+        return true;
+    buf_printf(&command, "%s %s", bench->options.hook, when);
+    int status = system(command.ptr);
+    return status == 0 || err_set(err, ERR_IO, "'%s' ended with status %d", command.ptr, status);
 }
 
 static bool measure(struct bench *bench, struct err *err) {
+    int64_t records;
+    if (!run_hook(bench, "begin", err) || !count_records(bench, &bench->records, err) || !measure_idle(bench, err))
+        return false;
     bench->before = bench->procs;
     int64_t own_us = bench_own_cpu_us(), started_us = clock_monotonic_us();
     bool ok = bench_shop_sell(&bench->shop, (size_t)bench->options.warmup, (size_t)bench->options.orders,
                               bench->options.rate, err);
     bench->seconds = (double)(clock_monotonic_us() - started_us) / 1e6;
     bench->own_cpu_us = bench_own_cpu_us() - own_us;
-    if (!ok || !wait_quiet(bench, err) || !bench_procs_cpu(&bench->procs, err))
+    if (!ok || !wait_quiet(bench, err) || !bench_procs_cpu(&bench->procs, err) || !run_hook(bench, "end", err) ||
+        !count_records(bench, &records, err))
         return false;
+    bench->records = records - bench->records;
     bench_procs_pss(&bench->procs);
     return true;
 }
@@ -300,6 +330,7 @@ static json_t *result_json(const struct bench *bench, const uint32_t *sorted, si
     json_object_set_new(json, "pss_mib", pss_json(bench));
     json_object_set_new(json, "generator_us_per_order", rounded((double)bench->own_cpu_us / n, 0.1));
     json_object_set_new(json, "requests_per_order", rounded((double)bench->shop.requests / n, 0.01));
+    json_object_set_new(json, "records_per_order", rounded((double)bench->records / n, 0.01));
     json_object_set_new(json, "idle_cpu_us_per_s", rounded(bench->idle_cpu_us_per_s, 1));
     json_object_set_new(json, "concurrency", json_integer(options->concurrency));
     json_object_set_new(json, "rate", options->rate > 0 ? json_real(options->rate) : json_null());

@@ -78,6 +78,7 @@ enum { BENCH_STALL_S = 30 };
 struct bench_options {
     const char *url;
     const char *run_dir;
+    const char *hook; /* a command that is run when measuring begins and when it ends, or NULL */
     int64_t orders, warmup, concurrency, skus, lines;
     double rate;
     bool hot, poisson;
