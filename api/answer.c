@@ -3,6 +3,8 @@
 #include "api/problem.h"
 #include "api/routes.h"
 
+#include <stdio.h>
+
 #define TYPE_JSON "application/json"
 
 static void answer_clear(struct request *request) {
@@ -99,6 +101,13 @@ static void response_headers(struct request *request, struct MHD_Response *respo
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (request->command_id.text[0])
         MHD_add_response_header(response, "Orderlog-Command", request->command_id.text);
+    if (request->stale)
+        MHD_add_response_header(response, "Orderlog-Stale", "true");
+    if (request->wait_applied) {
+        char applied[32];
+        snprintf(applied, sizeof applied, "wait=%d", (int)request->wait_s);
+        MHD_add_response_header(response, "Preference-Applied", applied);
+    }
     for (size_t i = 0; i < request->extra_count; i++)
         MHD_add_response_header(response, request->extra[i].name, request->extra[i].value.ptr);
     if (request->answer_early || atomic_load_explicit(&request->api->stopping, memory_order_relaxed))

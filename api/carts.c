@@ -2,6 +2,7 @@
 
 #include "api/reads.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "api/writes.h"
 #include "core/codec/avro.h"
 #include "core/domain/pricing.h"
@@ -38,32 +39,83 @@ static bool cart_view(struct request *request, const struct state_cart *cart, st
     return true;
 }
 
-void carts_get(struct request *request) {
-    struct state_cart *cart;
-    struct view_product_row **rows;
+static void cart_answer(struct request *request, int status, const struct state_cart *cart,
+                        struct view_product_row **rows) {
     struct view_cart view;
     struct err err = {0};
-    if (!write_owns(request) || !reads_cart(request, request->params[0], &cart, &rows))
-        return;
-    if (!cart_exists(cart)) {
-        answer_not_found_yet(request);
-    } else if (!str_eq(cart->shopper_id, request->principal.id)) {
-        answer_not_found(request);
-    } else if (cart_view(request, cart, rows, &view)) {
-        avro_to_json(&schema_view_cart, &view, answer_json(request, 200));
+    if (cart_view(request, cart, rows, &view)) {
+        avro_to_json(&schema_view_cart, &view, answer_json(request, status));
     } else {
         err_set(&err, ERR_INTERNAL, "the cart's lines cannot be priced");
         answer_err(request, &err);
     }
 }
 
+static void cart_show(struct request *request) {
+    struct state_cart *cart;
+    struct view_product_row **rows;
+    if (!reads_cart(request, request->params[0], &cart, &rows) ||
+        !waits_read(request, &view_carts, request->params[0], cart, cart_show))
+        return;
+    if (!cart_exists(cart))
+        answer_not_found_yet(request);
+    else if (!str_eq(cart->shopper_id, request->principal.id))
+        answer_not_found(request);
+    else
+        cart_answer(request, 200, cart, rows);
+}
+
+void carts_get(struct request *request) {
+    if (write_owns(request))
+        cart_show(request);
+}
+
 /* ---- writing ---- */
 
-static void created(struct request *request) {
-    struct buf *reply = answer_json(request, 201);
-    buf_printf(reply, "{\"cart_id\":\"%s\"}", request->resource.text);
+/* Of a new cart the id is known here only; of others it is in the path. */
+static struct str cart_id_of(const struct request *request) {
+    return request->resource_name ? id_str(&request->resource) : request->params[0];
+}
+
+static void accepted(struct request *request) {
+    answer_accepted(request, "cart_id", request->params[0]);
+}
+
+static void location(struct request *request) {
     answer_header(request, MHD_HTTP_HEADER_LOCATION,
                   arena_printf(&request->arena, "/v1/carts/%s", request->resource.text));
+}
+
+static void created(struct request *request) {
+    buf_printf(answer_json(request, 201), "{\"cart_id\":\"%s\"}", request->resource.text);
+    location(request);
+}
+
+/* What came of it; a view that does not answer takes nothing away from a command that was kept. */
+static void shown(struct request *request) {
+    struct state_cart *cart;
+    struct view_product_row **rows;
+    bool is_new = request->resource_name != NULL;
+    request_step *unknown = is_new ? created : accepted;
+    if (!reads_cart(request, cart_id_of(request), &cart, &rows)) {
+        unknown(request);
+        return;
+    }
+    const struct outcome outcome = outcome_of(&view_carts, cart, id_str(&request->command_id));
+    if (!waits_done(request, &outcome, unknown))
+        return;
+    cart_answer(request, is_new ? 201 : 200, cart, rows);
+    if (is_new)
+        location(request);
+}
+
+static void written(struct request *request) {
+    if (waits_write(request, &view_carts, cart_id_of(request), shown))
+        return;
+    if (request->resource_name)
+        created(request);
+    else
+        accepted(request);
 }
 
 void carts_create(struct request *request) {
@@ -76,11 +128,7 @@ void carts_create(struct request *request) {
                                                .shopper_id = request->principal.id,
                                                .currency = config->shop.currency,
                                                .body_hash = write_body_hash(request)}};
-    write_command(request, &message, created);
-}
-
-static void accepted(struct request *request) {
-    answer_accepted(request, "cart_id", request->params[0]);
+    write_command(request, &message, written);
 }
 
 static void field_quantity(struct request *request, struct fields *fields, int32_t *ret) {
@@ -102,7 +150,7 @@ void carts_add_line(struct request *request) {
     line->cart_id = request->params[0];
     line->shopper_id = request->principal.id;
     line->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }
 
 void carts_change_line(struct request *request) {
@@ -118,7 +166,7 @@ void carts_change_line(struct request *request) {
     line->shopper_id = request->principal.id;
     line->sku = request->params[1];
     line->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }
 
 void carts_remove_line(struct request *request) {
@@ -129,5 +177,5 @@ void carts_remove_line(struct request *request) {
                                                     .shopper_id = request->principal.id,
                                                     .sku = request->params[1],
                                                     .body_hash = write_body_hash(request)}};
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }

@@ -1,5 +1,8 @@
+#include "api/reads.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "api/writes.h"
+#include "core/codec/avro.h"
 
 /* A checkout is two records. The personal details go first and must be acknowledged, because the CheckoutRequested
  * that refers to them may be acted on at once. A retry writes the same details under the same key: nothing is lost
@@ -73,11 +76,42 @@ static struct str personal_ref(struct request *request, const struct personal_de
 
 /* ---- the two records ---- */
 
-static void requested(struct request *request) {
-    struct buf *reply = answer_json(request, 202);
-    buf_printf(reply, "{\"order_id\":\"%s\",\"status\":\"pending\"}", request->resource.text);
+static void location(struct request *request) {
     answer_header(request, MHD_HTTP_HEADER_LOCATION,
                   arena_printf(&request->arena, "/v1/orders/%s", request->resource.text));
+}
+
+static void accepted(struct request *request) {
+    struct buf *reply = answer_json(request, 202);
+    buf_printf(reply, "{\"order_id\":\"%s\",\"status\":\"pending\"}", request->resource.text);
+    location(request);
+}
+
+/* Whether the key came before with another body is for the cart to say; that one's order is what was found. */
+static void order_shown(struct request *request) {
+    const struct checkout *checkout = request->context;
+    struct view_order_row *row;
+    struct state_cart *cart;
+    struct view_product_row **rows;
+    if (!reads_order(request, id_str(&request->resource), &row) ||
+        !reads_cart(request, checkout->requested.cart_id, &cart, &rows)) {
+        accepted(request);
+        return;
+    }
+    struct outcome outcome = outcome_of(&view_carts, cart, id_str(&request->command_id));
+    if (cart && !outcome.shown && waits_write(request, &view_carts, checkout->requested.cart_id, order_shown))
+        return;
+    outcome.shown = outcome_of(&view_orders, row, id_str(&request->command_id)).shown;
+    outcome.refusal = STR_NULL; /* a refused checkout is an order, too: rejected, and why */
+    if (!waits_done(request, &outcome, accepted))
+        return;
+    avro_to_json(&schema_view_order, &row->order, answer_json(request, 201));
+    location(request);
+}
+
+static void requested(struct request *request) {
+    if (!waits_write(request, &view_orders, id_str(&request->resource), order_shown))
+        accepted(request);
 }
 
 static void details_kept(struct request *request) {

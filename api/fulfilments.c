@@ -1,10 +1,6 @@
 #include "api/routes.h"
 #include "api/writes.h"
 
-static void accepted(struct request *request) {
-    answer_accepted(request, "order_id", request->params[0]);
-}
-
 void fulfilments_pick(struct request *request) {
     if (!write_owns(request))
         return;
@@ -12,7 +8,7 @@ void fulfilments_pick(struct request *request) {
                               .fulfilment_record_pick = {.order_id = request->params[0],
                                                          .actor = request_actor(request),
                                                          .body_hash = write_body_hash(request)}};
-    write_command(request, &message, accepted);
+    write_order_command(request, &message);
 }
 
 void fulfilments_dispatch(struct request *request) {
@@ -28,7 +24,7 @@ void fulfilments_dispatch(struct request *request) {
     dispatch->order_id = request->params[0];
     dispatch->actor = request_actor(request);
     dispatch->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_order_command(request, &message);
 }
 
 void fulfilments_deliver(struct request *request) {
@@ -38,5 +34,5 @@ void fulfilments_deliver(struct request *request) {
                               .fulfilment_record_delivery = {.order_id = request->params[0],
                                                              .actor = request_actor(request),
                                                              .body_hash = write_body_hash(request)}};
-    write_command(request, &message, accepted);
+    write_order_command(request, &message);
 }

@@ -11,6 +11,8 @@ enum known {
     HEADER_HOST,
     HEADER_IDEMPOTENCY_KEY,
     HEADER_LAST_EVENT_ID,
+    HEADER_ORDERLOG_AFTER,
+    HEADER_PREFER,
     HEADER_TRACE,
     HEADER_TRANSFER_ENCODING,
     HEADER_KNOWN_COUNT,
@@ -20,6 +22,7 @@ static const struct str known_names[] = {
     [HEADER_AUTHORIZATION] = {"Authorization", 13},     [HEADER_CONTENT_LENGTH] = {"Content-Length", 14},
     [HEADER_CONTENT_TYPE_GIVEN] = {"Content-Type", 12}, [HEADER_HOST] = {"Host", 4},
     [HEADER_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15}, [HEADER_TRACE] = {"traceparent", 11},
+    [HEADER_ORDERLOG_AFTER] = {"Orderlog-After", 14},   [HEADER_PREFER] = {"Prefer", 6},
     [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", 13},     [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},
 };
 
@@ -152,6 +155,8 @@ bool headers_read(struct request *request, struct err *err) {
         return false;
     request->authorization = scan.values[HEADER_AUTHORIZATION];
     request->idempotency_key = scan.values[HEADER_IDEMPOTENCY_KEY];
+    request->prefer = scan.values[HEADER_PREFER];
+    request->after = scan.values[HEADER_ORDERLOG_AFTER];
     request->last_event_id = scan.values[HEADER_LAST_EVENT_ID];
     request->content_type_given = scan.values[HEADER_CONTENT_TYPE_GIVEN];
     return true;

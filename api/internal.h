@@ -18,10 +18,12 @@ struct auth;
 struct connections;
 struct flight;
 struct flights;
+struct metric;
 struct reads;
 struct request;
 struct route;
 struct streams;
+struct wait;
 struct watch;
 
 struct api {
@@ -37,6 +39,8 @@ struct api {
     struct MHD_Daemon *daemon;
     int port;
     atomic_bool stopping;
+    atomic_int waiters; /* requests that wait for a command to show (waits.h) */
+    struct metric *waiters_metric;
 };
 
 enum {
@@ -100,6 +104,8 @@ struct request {
     struct str authorization;
     struct str idempotency_key;
     struct str last_event_id;
+    struct str prefer;
+    struct str after; /* Orderlog-After: a command's id; ptr NULL: none */
     struct str traceparent;
     struct str content_type_given;
     uint64_t content_length;
@@ -122,6 +128,13 @@ struct request {
     request_step *abandoned;
 
     void *context; /* the handler's */
+
+    /* waiting for a command to show */
+    int64_t wait_s; /* that the client asked for; 0: it did not */
+    struct wait *wait;
+    bool waited;
+    bool wait_applied;
+    bool stale; /* what is answered does not show the command of Orderlog-After */
 
     /* the answer */
     int status; /* 0: none yet */

@@ -1,22 +1,48 @@
 #include "api/reads.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "api/writes.h"
 #include "core/codec/avro.h"
 
 enum { QUANTITY_MAX = 1000 * 1000 * 1000 }; /* a slip of the keyboard, not a delivery */
 
-void inventory_get(struct request *request) {
+static void inventory_show(struct request *request) {
     struct view_product_row *row;
-    if (!write_sku(request, request->params[0]) || !reads_product(request, request->params[0], &row))
+    if (!reads_product(request, request->params[0], &row) ||
+        !waits_read(request, &view_products, request->params[0], row, inventory_show))
         return;
     if (row)
         avro_to_json(&schema_view_inventory, &row->inventory, answer_json(request, 200));
+    else if (request->stale)
+        answer_not_found_yet(request);
     else
         answer_not_found(request);
 }
 
+void inventory_get(struct request *request) {
+    if (write_sku(request, request->params[0]))
+        inventory_show(request);
+}
+
 static void accepted(struct request *request) {
     answer_accepted(request, "sku", request->params[0]);
+}
+
+/* A view that does not answer takes nothing away from a command that was kept. */
+static void shown(struct request *request) {
+    struct view_product_row *row;
+    if (!reads_product(request, request->params[0], &row)) {
+        accepted(request);
+        return;
+    }
+    const struct outcome outcome = outcome_of(&view_products, row, id_str(&request->command_id));
+    if (waits_done(request, &outcome, accepted))
+        avro_to_json(&schema_view_inventory, &row->inventory, answer_json(request, 200));
+}
+
+static void written(struct request *request) {
+    if (!waits_write(request, &view_products, request->params[0], shown))
+        accepted(request);
 }
 
 static void field_location(struct request *request, struct fields *fields, struct str *ret) {
@@ -39,7 +65,7 @@ void inventory_receive(struct request *request) {
     receipt->sku = request->params[0];
     receipt->actor = request_actor(request);
     receipt->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }
 
 void inventory_adjust(struct request *request) {
@@ -58,5 +84,5 @@ void inventory_adjust(struct request *request) {
     adjustment->sku = request->params[0];
     adjustment->actor = request_actor(request);
     adjustment->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }

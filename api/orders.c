@@ -1,5 +1,6 @@
 #include "api/reads.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "api/writes.h"
 #include "core/codec/avro.h"
 
@@ -10,9 +11,10 @@ static bool may_see(const struct request *request, const struct view_order_row *
     return request->principal.kind == PRINCIPAL_OPERATOR || str_eq(row->shopper_id, request->principal.id);
 }
 
-void orders_get(struct request *request) {
+static void order_show(struct request *request) {
     struct view_order_row *row;
-    if (!write_owns(request) || !reads_order(request, request->params[0], &row))
+    if (!reads_order(request, request->params[0], &row) ||
+        !waits_read(request, &view_orders, request->params[0], row, order_show))
         return;
     if (!row)
         answer_not_found_yet(request);
@@ -20,6 +22,11 @@ void orders_get(struct request *request) {
         avro_to_json(&schema_view_order, &row->order, answer_json(request, 200));
     else
         answer_not_found(request);
+}
+
+void orders_get(struct request *request) {
+    if (write_owns(request))
+        order_show(request);
 }
 
 /* Whose orders: a shopper sees their own, an operator says whose. */
@@ -76,10 +83,6 @@ void orders_events(struct request *request) {
 
 /* ---- writing ---- */
 
-static void accepted(struct request *request) {
-    answer_accepted(request, "order_id", request->params[0]);
-}
-
 void orders_cancel(struct request *request) {
     if (!write_owns(request))
         return;
@@ -89,7 +92,7 @@ void orders_cancel(struct request *request) {
                                                      .shopper_id = shopper ? request->principal.id : STR_NULL,
                                                      .actor = request_actor(request),
                                                      .body_hash = write_body_hash(request)}};
-    write_command(request, &message, accepted);
+    write_order_command(request, &message);
 }
 
 void orders_pay(struct request *request) {
@@ -105,5 +108,5 @@ void orders_pay(struct request *request) {
     payment->order_id = request->params[0];
     payment->shopper_id = request->principal.id;
     payment->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_order_command(request, &message);
 }

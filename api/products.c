@@ -1,18 +1,27 @@
 #include "api/reads.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "api/writes.h"
 #include "core/codec/avro.h"
 
 /* ---- reading ---- */
 
-void products_get(struct request *request) {
+static void product_show(struct request *request) {
     struct view_product_row *row;
-    if (!write_sku(request, request->params[0]) || !reads_product(request, request->params[0], &row))
+    if (!reads_product(request, request->params[0], &row) ||
+        !waits_read(request, &view_products, request->params[0], row, product_show))
         return;
     if (row && row->for_sale)
         avro_to_json(&schema_view_product, &row->product, answer_json(request, 200));
+    else if (request->stale)
+        answer_not_found_yet(request);
     else
         answer_not_found(request);
+}
+
+void products_get(struct request *request) {
+    if (write_sku(request, request->params[0]))
+        product_show(request);
 }
 
 void products_list(struct request *request) {
@@ -45,6 +54,23 @@ static void accepted(struct request *request) {
     answer_accepted(request, "sku", request->params[0]);
 }
 
+/* A view that does not answer takes nothing away from a command that was kept. */
+static void shown(struct request *request) {
+    struct view_product_row *row;
+    if (!reads_product(request, request->params[0], &row)) {
+        accepted(request);
+        return;
+    }
+    const struct outcome outcome = outcome_of(&view_products, row, id_str(&request->command_id));
+    if (waits_done(request, &outcome, accepted))
+        avro_to_json(&schema_view_product, &row->product, answer_json(request, 200));
+}
+
+static void written(struct request *request) {
+    if (!waits_write(request, &view_products, request->params[0], shown))
+        accepted(request);
+}
+
 void products_put(struct request *request) {
     struct message message = {.type = MESSAGE_CATALOGUE_PRODUCT_REVISED};
     struct catalogue_product_revised *product = &message.catalogue_product_revised;
@@ -58,7 +84,7 @@ void products_put(struct request *request) {
     product->sku = request->params[0];
     product->actor = request_actor(request);
     product->body_hash = write_body_hash(request);
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }
 
 void products_delete(struct request *request) {
@@ -68,5 +94,5 @@ void products_delete(struct request *request) {
                               .catalogue_product_withdrawn = {.sku = request->params[0],
                                                               .actor = request_actor(request),
                                                               .body_hash = write_body_hash(request)}};
-    write_command(request, &message, accepted);
+    write_command(request, &message, written);
 }

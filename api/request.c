@@ -5,6 +5,7 @@
 #include "api/json_body.h"
 #include "api/percent.h"
 #include "api/routes.h"
+#include "api/waits.h"
 #include "core/base/clock.h"
 
 #include <stdlib.h>
@@ -196,7 +197,7 @@ void request_begin(struct request *request, const char *method, const char *vers
         return;
     /* Each fills request->err; the first one that does so is what will be answered. */
     (void)(line_check(request, method, version) && routes_match(request, &request->err) && access_check(request) &&
-           query_parse(request) && body_check(request) && key_check(request));
+           query_parse(request) && body_check(request) && key_check(request) && waits_check(request, &request->err));
 }
 
 /* ---- the body ---- */

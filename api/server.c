@@ -13,6 +13,7 @@
 #include "api/watch.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/metrics.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -163,6 +164,7 @@ static struct api_config with_defaults(const struct api_config *given) {
     or_default_number(2, &config.threads);
     or_default_number(2048, &config.in_flight_max);
     or_default_number(8192, &config.connections_max);
+    or_default_number(4096, &config.waiters_max);
     or_default_number(4096, &config.streams_max);
     or_default_number(16, &config.streams_per_shopper);
     or_default(5 * 1000, &config.stream_absent_ms);
@@ -239,6 +241,7 @@ bool api_start(const struct api_config *config, struct log *log, struct api **re
     api->log = log;
     api->connections = connections_open();
     api->streams = streams_open();
+    api->waiters_metric = metrics_gauge("orderlog_http_waiters", "Requests that wait to read their writes.", "");
     json_object_seed(0); /* before there are threads */
     if (!open_parts(api, err) || !flights_open(api, each_tick, &api->flights, err) ||
         !listen_open(api->config.listen, &fd, &api->port, err) || !serve(api, fd, err)) {

@@ -21,14 +21,15 @@ struct api_config {
     struct secret_pair id_secrets;
     struct secret_pair personal_secrets;
     struct secret_pair webhook_secrets; /* current.ptr NULL: webhooks are not taken */
-    const char *operator_tokens; /* lines of name:token, NULL: no operators */
-    struct shop shop;            /* currency and quantity_max */
+    const char *operator_tokens;        /* lines of name:token, NULL: no operators */
+    struct shop shop;                   /* currency and quantity_max */
     const struct locations *locations;
     const char *redis_url;    /* NULL: this server answers no reads */
     const char *database_url; /* NULL: no lists */
 
     int32_t in_flight_max;       /* writes that wait for the log; 2,048. More are answered 503 overloaded */
     int32_t connections_max;     /* 8,192 */
+    int32_t waiters_max;         /* requests that wait to read their writes; 4,096. More do not wait */
     int32_t streams_max;         /* order streams; 4,096. More are answered 503 overloaded */
     int32_t streams_per_shopper; /* 16; more are answered 429 */
     int64_t stream_absent_ms;    /* so long may an order not be there yet; 5,000 */
@@ -47,9 +48,10 @@ struct api_config {
 };
 
 /* Fills *ret from the settings: ORDERLOG_LISTEN (127.0.0.1:8080), ORDERLOG_API_THREADS, ORDERLOG_SESSION_SECRET,
- * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_WEBHOOK_SECRET (each with _PREVIOUS), ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL,
- * ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS, ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER. `shop` and `locations` are
- * the caller's: other roles need them too. */
+ * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_WEBHOOK_SECRET (each with _PREVIOUS),
+ * ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL, ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS, ORDERLOG_WAITERS,
+ * ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER. `shop` and `locations` are the caller's: other roles need them too.
+ */
 CHECK_RESULT bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
                                   struct err *err);
 

@@ -40,6 +40,7 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         !load_number("ORDERLOG_API_THREADS", 64, &config.threads, err) ||
         !load_number("ORDERLOG_IN_FLIGHT", 1000000, &config.in_flight_max, err) ||
         !load_number("ORDERLOG_CONNECTIONS", 1000000, &config.connections_max, err) ||
+        !load_number("ORDERLOG_WAITERS", 1000000, &config.waiters_max, err) ||
         !load_number("ORDERLOG_STREAMS", 1000000, &config.streams_max, err) ||
         !load_number("ORDERLOG_STREAMS_PER_SHOPPER", 1000000, &config.streams_per_shopper, err))
         return false;

@@ -1,5 +1,9 @@
 #include "api/writes.h"
 
+#include "api/reads.h"
+#include "api/waits.h"
+#include "core/codec/avro.h"
+
 struct fields write_fields(struct request *request) {
     return (struct fields){.object = request->json, .err = err_none(&request->err)};
 }
@@ -35,6 +39,33 @@ void write_command(struct request *request, const struct message *message, reque
     if (!request->command_id.text[0])
         request_name_command(request, STR_NULL);
     flight_start(request, message, then);
+}
+
+/* ---- commands to an order ---- */
+
+static void order_accepted(struct request *request) {
+    answer_accepted(request, "order_id", request->params[0]);
+}
+
+/* A view that does not answer takes nothing away from a command that was kept. */
+static void order_shown(struct request *request) {
+    struct view_order_row *row;
+    if (!reads_order(request, request->params[0], &row)) {
+        order_accepted(request);
+        return;
+    }
+    const struct outcome outcome = outcome_of(&view_orders, row, id_str(&request->command_id));
+    if (waits_done(request, &outcome, order_accepted))
+        avro_to_json(&schema_view_order, &row->order, answer_json(request, 200));
+}
+
+static void order_written(struct request *request) {
+    if (!waits_write(request, &view_orders, request->params[0], order_shown))
+        order_accepted(request);
+}
+
+void write_order_command(struct request *request, const struct message *message) {
+    write_command(request, message, order_written);
 }
 
 struct str write_body_hash(const struct request *request) {

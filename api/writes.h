@@ -17,6 +17,8 @@ CHECK_RESULT bool write_owns(struct request *request);
 CHECK_RESULT bool write_sku(struct request *request, struct str sku);
 /* Appends the message as the request's command. */
 void write_command(struct request *request, const struct message *message, request_step *then);
+/* The same for the order of params[0]: answers 202 or, when the client waits for it, the order. */
+void write_order_command(struct request *request, const struct message *message);
 /* The request's body_hash, for records. */
 struct str write_body_hash(const struct request *request);
 

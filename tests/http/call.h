@@ -29,15 +29,22 @@ static inline void *call_run(void *user) {
     BUF_AUTO head = {0};
     BUF_AUTO text = {0};
     struct curl_slist *headers = curl_slist_append(NULL, call->ask.token);
-    buf_printf(&text, "Idempotency-Key: %s", call->ask.key);
-    headers = curl_slist_append(headers, text.ptr);
-    headers = curl_slist_append(headers, "Content-Type: application/json");
+    if (call->ask.key) {
+        buf_printf(&text, "Idempotency-Key: %s", call->ask.key);
+        headers = curl_slist_append(headers, text.ptr);
+        headers = curl_slist_append(headers, "Content-Type: application/json");
+    }
+    for (size_t i = 0; i < 4 && call->ask.headers[i]; i++)
+        headers = curl_slist_append(headers, call->ask.headers[i]);
     buf_reset(&text);
     buf_printf(&text, "http://127.0.0.1:%d%s", api_port(call->s->api), call->ask.path);
     curl_easy_setopt(curl, CURLOPT_URL, text.ptr);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->ask.body ? call->ask.body : "");
+    if (call->ask.method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->ask.method);
+    if (call->ask.key)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, call->ask.body ? call->ask.body : "");
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, call_keep);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, call_keep);
@@ -52,13 +59,18 @@ static inline void *call_run(void *user) {
     return NULL;
 }
 
-static inline struct call *call_start(struct server *s, const char *path, const char *key, const char *body) {
+/* Any request with a token; a write has a key. */
+static inline struct call *call_start_ask(struct server *s, struct ask ask) {
     struct call *call = calloc(1, sizeof *call);
     call->s = s;
-    call->ask = (struct ask){.path = path, .token = s->shopper, .key = key, .body = body};
+    call->ask = ask;
     arena_init(&call->arena);
     assert_int_equal(pthread_create(&call->thread, NULL, call_run, call), 0);
     return call;
+}
+
+static inline struct call *call_start(struct server *s, const char *path, const char *key, const char *body) {
+    return call_start_ask(s, (struct ask){.path = path, .token = s->shopper, .key = key, .body = body});
 }
 
 /* The reply's texts live as long as the server. */

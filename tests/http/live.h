@@ -34,6 +34,7 @@ static struct live {
     struct log_producer *producer;
     int64_t sequences[PARTITIONS]; /* of the origin that order_event speaks for */
     int events;
+    const char *command_id; /* that what deciders say came of */
 } live;
 
 /* ---- Redis ---- */
@@ -184,7 +185,7 @@ static inline void decider_says(const char *topic, const char *key, const struct
 }
 
 static inline void order_says(const char *order_id, struct message message) {
-    decider_says(TOPIC_ORDER_EVENTS, order_id, &message, "c1");
+    decider_says(TOPIC_ORDER_EVENTS, order_id, &message, live.command_id ? live.command_id : "c1");
 }
 
 static inline void order_placed(struct server *s, const char *order_id) {
@@ -202,6 +203,23 @@ static inline void order_placed(struct server *s, const char *order_id) {
                        .location = STR("main"),
                        .payment_method = STR("pm"),
                        .placed_at = 1700000000000000}});
+}
+
+static inline double metric(struct server *s, const char *name) {
+    struct reply reply = ask(s, "GET", "/metrics", NULL, NULL, NULL);
+    const char *at = strstr(reply.body.ptr, format(s, "\n%s ", name));
+    if (!at)
+        fail_msg("there is no metric %s", name);
+    return strtod(at + strlen(name) + 2, NULL);
+}
+
+static inline void await_metric(struct server *s, const char *name, double want) {
+    int64_t until_us = clock_monotonic_us() + PATIENCE_MS * INT64_C(1000);
+    while (metric(s, name) != want) {
+        if (clock_monotonic_us() > until_us)
+            fail_msg("%s is %g instead of %g", name, metric(s, name), want);
+        clock_sleep_ms(5);
+    }
 }
 
 /* An id of the shopper's. */

@@ -137,22 +137,6 @@ static void a_quiet_stream_says_that_it_lives(void **state) {
     close(fd);
 }
 
-static double metric(struct server *s, const char *name) {
-    struct reply reply = ask(s, "GET", "/metrics", NULL, NULL, NULL);
-    const char *at = strstr(reply.body.ptr, format(s, "\n%s ", name));
-    assert_non_null(at);
-    return strtod(at + strlen(name) + 2, NULL);
-}
-
-static void await_streams(struct server *s, double count) {
-    int64_t until_us = clock_monotonic_us() + PATIENCE_MS * INT64_C(1000);
-    while (metric(s, "orderlog_http_streams") != count) {
-        if (clock_monotonic_us() > until_us)
-            fail_msg("%g streams are open instead of %g", metric(s, "orderlog_http_streams"), count);
-        clock_sleep_ms(10);
-    }
-}
-
 static void there_are_only_so_many(void **state) {
     struct server *s = *state;
     s->config.streams_max = 3;
@@ -176,7 +160,7 @@ static void there_are_only_so_many(void **state) {
     /* Clients that have left make room, though nothing is sent. */
     for (size_t i = 0; i < 3; i++)
         close(fds[i]);
-    await_streams(s, 0);
+    await_metric(s, "orderlog_http_streams", 0);
     int fd = stream_open(s, s->shopper, order_id, "", "");
     until_text(s, fd, "\n\n\r\n");
     close(fd);
@@ -189,7 +173,7 @@ static void a_stopping_server_ends_its_streams(void **state) {
     int begun = stream_open(s, s->shopper, order_id, "", "");
     until_text(s, begun, "\n\n\r\n");
     int waiting = stream_open(s, s->shopper, order_id_new(s, "stop-absent"), "", "");
-    await_streams(s, 2);
+    await_metric(s, "orderlog_http_streams", 2);
     api_stop(s->api);
     assert_non_null(strstr(raw_receive(s, begun, NULL).ptr, "0\r\n\r\n"));
     assert_int_equal(raw_status(raw_receive(s, waiting, NULL)), 503);
@@ -262,7 +246,7 @@ static void many_are_told_of_their_own(void **state) {
         assert_non_null(strstr(got.ptr, format(s, "\"order_id\":\"%s\"", order_ids[i])));
         close(fds[i]);
     }
-    await_streams(s, 0);
+    await_metric(s, "orderlog_http_streams", 0);
 }
 
 int main(void) {
