@@ -6,7 +6,7 @@
 #include "core/base/clock.h"
 #include "core/base/ids.h"
 
-enum { PREPARE_AT_ONCE = 64, PREPARE_PAUSE_MS = 50, LOOK_PAUSE_MS = 25 };
+enum { PREPARE_AT_ONCE = 64, AGAIN_PAUSE_MS = 50 };
 
 /* ---- what is ordered ---- */
 
@@ -93,7 +93,7 @@ static bool may_try_again(int status) {
 /* The text of a field, by its name with quotes and colon: the API writes no spaces. */
 static struct str text_field(struct str json, const char *name) {
     size_t len = strlen(name);
-    const char *at = memmem(json.ptr, json.len, name, len);
+    const char *at = json.len ? memmem(json.ptr, json.len, name, len) : NULL;
     if (!at || (size_t)(json.ptr + json.len - at) <= len || at[len] != '"')
         return STR_NULL;
     struct str rest, text = {at + len + 1, (size_t)(json.ptr + json.len - at) - len - 1};
@@ -157,7 +157,7 @@ bool bench_shop_stock(struct bench_shop *shop, struct err *err) {
     struct bench_work work = {.what = "products and receipts",
                               .count = 2 * shop->product_count,
                               .concurrency = PREPARE_AT_ONCE,
-                              .pause_ms = PREPARE_PAUSE_MS,
+                              .pause_ms = AGAIN_PAUSE_MS,
                               .user = shop,
                               .begin = stock_begin,
                               .answered = stock_answered};
@@ -230,7 +230,7 @@ bool bench_shop_fill_carts(struct bench_shop *shop, struct err *err) {
     struct bench_work work = {.what = "carts",
                               .count = shop->order_count,
                               .concurrency = PREPARE_AT_ONCE,
-                              .pause_ms = PREPARE_PAUSE_MS,
+                              .pause_ms = AGAIN_PAUSE_MS,
                               .user = shop,
                               .begin = cart_begin,
                               .answered = cart_answered};
@@ -257,12 +257,24 @@ static void sell_begin(void *user, size_t job, int64_t start_us, struct buf *out
     shop->requests++;
 }
 
-static void add_look(struct bench_shop *shop, const struct bench_order *order, struct buf *out) {
-    char path[64];
-    snprintf(path, sizeof path, "/v1/orders/%s", order->order_id);
+/* The server ends the answer when the order is confirmed, or cannot be any more. */
+static void add_stream(struct bench_shop *shop, const struct bench_order *order, struct buf *out) {
+    char path[96];
+    snprintf(path, sizeof path, "/v1/orders/%s/stream?until=confirmed", order->order_id);
     add_head(out, shop, "GET", path, order->token);
     buf_add_str(out, STR("\r\n"));
     shop->requests++;
+}
+
+/* The order as the last event has it. */
+static struct str last_event(struct str events) {
+    static const struct str mark = {"\ndata: ", 7};
+    struct str last = STR_NULL;
+    for (const char *at; (at = memmem(events.ptr, events.len, mark.ptr, mark.len));) {
+        last = (struct str){at + mark.len, (size_t)(events.ptr + events.len - at) - mark.len};
+        events = last;
+    }
+    return last;
 }
 
 /* "503 overloaded" */
@@ -300,7 +312,7 @@ static enum bench_next take_status(struct bench_shop *shop, struct bench_order *
     }
     if (!is_one_of(status, on_its_way, sizeof on_its_way / sizeof on_its_way[0]))
         return end_unconfirmed(shop, status);
-    add_look(shop, order, out);
+    add_stream(shop, order, out);
     return BENCH_PAUSE;
 }
 
@@ -317,18 +329,17 @@ static enum bench_next sell_answered(void *user, size_t job, const struct bench_
             unexpected("a checkout", answer, err);
             return BENCH_FAIL;
         }
-        add_look(shop, order, out);
+        add_stream(shop, order, out);
         return BENCH_SEND;
     }
     if (clock_monotonic_us() - order->start_us > BENCH_STALL_S * INT64_C(1000000))
         return end_unconfirmed(shop, STR("not settled in time"));
     if (answer->status == 200)
-        return take_status(shop, order, text_field(answer->body, "\"status\":"), out);
-    if (answer->status != 404)
-        count_problem(shop, answer);
+        return take_status(shop, order, text_field(last_event(answer->body), "\"status\":"), out);
+    count_problem(shop, answer);
     if (answer->status != 404 && !may_try_again(answer->status))
         return end_unconfirmed(shop, STR("cannot be read"));
-    add_look(shop, order, out);
+    add_stream(shop, order, out);
     return BENCH_PAUSE;
 }
 
@@ -339,7 +350,7 @@ bool bench_shop_sell(struct bench_shop *shop, size_t first, size_t orders, doubl
                               .concurrency = (size_t)shop->options->concurrency,
                               .rate = rate,
                               .poisson = shop->options->poisson,
-                              .pause_ms = LOOK_PAUSE_MS,
+                              .pause_ms = AGAIN_PAUSE_MS,
                               .user = shop,
                               .begin = sell_begin,
                               .answered = sell_answered};
