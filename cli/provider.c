@@ -1,5 +1,6 @@
 /* orderlog provider: a sandbox that stands in for the payment provider. */
 #include "cli/cli.h"
+#include "cli/provider_events.h"
 #include "cli/provider_stripe.h"
 #include "core/base/config.h"
 #include "core/base/ids.h"
@@ -17,8 +18,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define FAULT_LINE(rate, token, what) "  " rate " (pm_sandbox_" token "): " what "\n"
+
 const char provider_help[] =
-    "Usage: orderlog provider --db FILE [--listen HOST:PORT]\n"
+    "Usage: orderlog provider --db FILE [--listen HOST:PORT] [--webhooks URL] [--fault NAME=RATE,...]\n"
     "\n"
     "Stands in for the payment provider on this machine: a server that speaks the part of Stripe's API that orderlog\n"
     "uses. No money moves. What it has answered is on disk before it answers, so that it may be killed at any time.\n"
@@ -26,6 +29,7 @@ const char provider_help[] =
     "  POST /v1/payment_intents               amount, currency, capture_method, confirm, payment_method, "
     "metadata[...]\n"
     "  GET  /v1/payment_intents/ID\n"
+    "  GET  /v1/payment_intents/search        query: metadata['name']:'value', joined by AND\n"
     "  POST /v1/payment_intents/ID/capture    amount_to_capture\n"
     "  POST /v1/payment_intents/ID/cancel     cancellation_reason\n"
     "  POST /v1/refunds                       payment_intent, amount, reason\n"
@@ -35,31 +39,52 @@ const char provider_help[] =
     "with an Idempotency-Key is done once; the same key with other parameters is an error (400).\n"
     "\n"
     "Payment methods: pm_card_visa (and _mastercard, _amex, _discover, _us, _visa_debit) pay; pm_card_chargeDeclined,\n"
-    "pm_card_chargeDeclinedInsufficientFunds, ...LostCard and ...StolenCard are declined (402).\n"
+    "pm_card_chargeDeclinedInsufficientFunds, ...LostCard and ...StolenCard are declined (402). pm_sandbox_FAULT "
+    "pays,\n"
+    "but for what goes wrong with it: once, or N times with pm_sandbox_FAULT_N.\n"
     "\n"
-    "Options:\n"
-    "  --db FILE            the SQLite file that it keeps its state in; made if need be\n"
-    "  --listen HOST:PORT   where to listen (default: 127.0.0.1:12111); port 0 takes a free one\n"
-    "  -h, --help           this text\n"
-    "\n"
-    "Settings: ORDERLOG_PROVIDER_SECRET, or ORDERLOG_PROVIDER_SECRET_FILE, a file that holds it.\n"
-    "\n"
-    "Says where it listens on standard output. Ends on SIGTERM or SIGINT.\n"
-    "\n"
-    "Exit codes: 0 ended; 2 wrong usage, or it could not start.\n"
-    "\n"
-    "Examples:\n"
-    "  ORDERLOG_PROVIDER_SECRET=sk_test_1 orderlog provider --db provider.db --listen 127.0.0.1:12111\n"
-    "  curl -u sk_test_1: http://127.0.0.1:12111/v1/payment_intents -d amount=1999 -d currency=usd \\\n"
-    "       -d capture_method=manual -d confirm=true -d payment_method=pm_card_visa\n";
+    "Faults, by --fault NAME=RATE (1%, 0.01) or as a payment method's FAULT:\n"
+#define X(constant, rate, token, what) FAULT_LINE(rate, token, what)
+    PROVIDER_FAULTS(X)
+#undef X
+        "  timeouts: timeouts-before and timeouts-after\n"
+        "\n"
+        "Options:\n"
+        "  --db FILE            the SQLite file that it keeps its state in; made if need be\n"
+        "  --listen HOST:PORT   where to listen (default: 127.0.0.1:12111); port 0 takes a free one\n"
+        "  --webhooks URL       send signed events there, again and again until they are taken\n"
+        "  --fault NAME=RATE    what goes wrong with POST requests, and how often; several with commas between\n"
+        "  --seed N             for what is rolled by these rates: the same requests meet the same faults (0)\n"
+        "  --after SECONDS      until what happens later does (5)\n"
+        "  -h, --help           this text\n"
+        "\n"
+        "Settings: ORDERLOG_PROVIDER_SECRET, its API key, and ORDERLOG_WEBHOOK_SECRET, for --webhooks; or in files "
+        "that are\n"
+        "named by ORDERLOG_PROVIDER_SECRET_FILE and ORDERLOG_WEBHOOK_SECRET_FILE.\n"
+        "\n"
+        "Says where it listens on standard output. Ends on SIGTERM or SIGINT.\n"
+        "\n"
+        "Exit codes: 0 ended; 2 wrong usage, or it could not start.\n"
+        "\n"
+        "Examples:\n"
+        "  ORDERLOG_PROVIDER_SECRET=sk_test_1 orderlog provider --db provider.db --listen 127.0.0.1:12111\n"
+        "  curl -u sk_test_1: http://127.0.0.1:12111/v1/payment_intents -d amount=1999 -d currency=usd \\\n"
+        "       -d capture_method=manual -d confirm=true -d payment_method=pm_card_visa\n";
 
-enum { BODY_MAX = 64 * 1024, THREADS = 4, IDLE_SECONDS = 120 };
+enum { BODY_MAX = 64 * 1024, IDLE_SECONDS = 120, HANG_MS = 60000, SLOW_MS = 1500, EARLY_MS = 300 };
 
 struct server {
     struct provider_store *store;
     pthread_mutex_t lock; /* of the store */
+    struct provider_rates rates;
+    int64_t after_ms;
+    const char *webhooks; /* NULL: none are sent */
+    struct provider_events *events;
     struct str secret;
     int socket;
+    pthread_mutex_t stop_lock; /* guards `stopping` */
+    pthread_cond_t stopped;
+    bool stopping;
 };
 
 struct upload {
@@ -99,28 +124,77 @@ static enum MHD_Result respond(struct MHD_Connection *connection, const struct s
     return result;
 }
 
-static void handle(struct server *server, struct MHD_Connection *connection, const char *url, const char *method,
+/* Or until the server stops. */
+static void sleep_for(struct server *server, int64_t ms) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&server->stop_lock);
+    while (!server->stopping && pthread_cond_timedwait(&server->stopped, &server->stop_lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&server->stop_lock);
+}
+
+/* With the store's lock held. Whether it comes to be done at all is a matter of its faults. */
+static bool answer_locked(struct server *server, struct stripe_request *request, struct stripe_response *answer,
+                          struct err *err) {
+    if (!stripe_faults_find(server->store, &server->rates, request, &request->faults, err))
+        return false;
+    if (provider_has(request->faults, PROVIDER_FAULT_TIMEOUT_BEFORE) ||
+        provider_has(request->faults, PROVIDER_FAULT_ERROR))
+        return true;
+    return stripe_answer(server->store, request, answer, err);
+}
+
+/* False: the connection is to be closed without an answer. */
+static bool go_wrong(struct server *server, const struct stripe_request *request, struct stripe_response *answer) {
+    provider_faults faults = request->faults;
+    if (provider_has(faults, PROVIDER_FAULT_TIMEOUT_BEFORE) || provider_has(faults, PROVIDER_FAULT_TIMEOUT_AFTER)) {
+        sleep_for(server, HANG_MS);
+        return false;
+    }
+    if (provider_has(faults, PROVIDER_FAULT_EARLY))
+        sleep_for(server, EARLY_MS);
+    if (provider_has(faults, PROVIDER_FAULT_SLOW))
+        sleep_for(server, SLOW_MS);
+    if (provider_has(faults, PROVIDER_FAULT_ERROR) || provider_has(faults, PROVIDER_FAULT_ERROR_AFTER))
+        stripe_error(answer, 500, "api_error", NULL, NULL, "An unknown error occurred");
+    return true;
+}
+
+static bool handle(struct server *server, struct MHD_Connection *connection, const char *url, const char *method,
                    const struct upload *upload, struct stripe_response *answer) {
-    struct stripe_request request = {.method = str_from(method),
-                                     .path = str_from(url),
-                                     .body = buf_str(&upload->body),
-                                     .idempotency_key = header_get(connection, "Idempotency-Key")};
+    struct stripe_request request = {
+        .method = str_from(method),
+        .path = str_from(url),
+        .body = buf_str(&upload->body),
+        .query = str_from(MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "query")),
+        .idempotency_key = header_get(connection, "Idempotency-Key"),
+        .after_ms = server->after_ms,
+        .webhooks = server->webhooks != NULL};
     struct err err = {0};
     if (!is_authorized(server, connection)) {
         stripe_error(answer, 401, "invalid_request_error", NULL, NULL, "Invalid API Key provided.");
-        return;
+        return true;
     }
     if (upload->too_large) {
         stripe_error(answer, 413, "invalid_request_error", NULL, NULL, "The request is over %d bytes.", (int)BODY_MAX);
-        return;
+        return true;
     }
     pthread_mutex_lock(&server->lock);
-    bool ok = stripe_answer(server->store, &request, answer, &err);
+    bool ok = answer_locked(server, &request, answer, &err);
     pthread_mutex_unlock(&server->lock);
+    provider_events_wake(server->events);
     if (ok)
-        return;
+        return go_wrong(server, &request, answer);
     logging_err(&err, "provider.failed", "method=%s path=%s", method, url);
     stripe_error(answer, 500, "api_error", NULL, NULL, "The request could not be kept.");
+    return true;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url, const char *method,
@@ -139,8 +213,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
         return MHD_YES;
     }
     struct stripe_response answer = {0};
-    handle(user, connection, url, method, upload, &answer);
-    enum MHD_Result result = respond(connection, &answer);
+    bool answered = handle(user, connection, url, method, upload, &answer);
+    enum MHD_Result result = answered ? respond(connection, &answer) : MHD_NO;
     buf_free(&answer.body);
     return result;
 }
@@ -218,50 +292,96 @@ static bool server_run(struct server *server, struct err *err) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     struct MHD_Daemon *daemon =
-        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
-                         server, MHD_OPTION_LISTEN_SOCKET, server->socket, MHD_OPTION_THREAD_POOL_SIZE,
-                         (unsigned)THREADS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-                         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_END);
+        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
+                         on_request, server, MHD_OPTION_LISTEN_SOCKET, server->socket, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)IDLE_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_END);
     if (!daemon) {
         close(server->socket);
         return err_set(err, ERR_INTERNAL, "the HTTP server does not start: %s", strerrordesc_np(errno));
     }
     address_print(server->socket);
     sigwait(&signals, &taken);
+    pthread_mutex_lock(&server->stop_lock);
+    server->stopping = true;
+    pthread_cond_broadcast(&server->stopped);
+    pthread_mutex_unlock(&server->stop_lock);
     MHD_stop_daemon(daemon);
     return true;
 }
 
-static bool provider_run(const char *listen_on, const char *db, struct err *err) {
-    struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    const char *secret;
-    if (!config_require("ORDERLOG_PROVIDER_SECRET", &secret, err) || !provider_store_open(db, &server.store, err))
+/* Signals are blocked before any thread is there, so that all inherit it. */
+static void block_signals(void) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+}
+
+static bool provider_run(struct server *server, const char *listen_on, const char *db, struct err *err) {
+    const char *secret, *webhook_secret = "";
+    if (!config_require("ORDERLOG_PROVIDER_SECRET", &secret, err) ||
+        (server->webhooks && !config_require("ORDERLOG_WEBHOOK_SECRET", &webhook_secret, err)) ||
+        !provider_store_open(db, &server->store, err))
         return false;
-    server.secret = str_from(secret);
-    bool ok = server_listen(listen_on, &server.socket, err) && server_run(&server, err);
-    provider_store_close(server.store);
+    block_signals();
+    server->secret = str_from(secret);
+    struct provider_events_config events = {server->store, &server->lock, server->webhooks, str_from(webhook_secret)};
+    bool ok = server_listen(listen_on, &server->socket, err) && provider_events_start(&events, &server->events, err) &&
+              server_run(server, err);
+    provider_events_stop(server->events);
+    provider_store_close(server->store);
     return ok;
 }
 
+/* False with err->kind NONE: it was said what is wrong. */
+static bool option_parse(struct server *server, int option, struct err *err) {
+    int64_t seconds;
+    switch (option) {
+    case 'f':
+        return provider_rates_parse(optarg, &server->rates, err);
+    case 's':
+        return cli_number("--seed", optarg, 0, INT64_MAX, &server->rates.seed);
+    case 'a':
+        if (!cli_number("--after", optarg, 0, 86400, &seconds))
+            return false;
+        server->after_ms = seconds * 1000;
+        return true;
+    default:
+        cli_usage_hint();
+        return false;
+    }
+}
+
 int provider_main(int argc, char **argv) {
-    static const struct option options[] = {
-        {"listen", required_argument, NULL, 'l'}, {"db", required_argument, NULL, 'd'}, {0}};
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"db", required_argument, NULL, 'd'},
+                                            {"webhooks", required_argument, NULL, 'w'},
+                                            {"fault", required_argument, NULL, 'f'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"after", required_argument, NULL, 'a'},
+                                            {0}};
     const char *listen_on = "127.0.0.1:12111", *db = NULL;
+    struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                            .stop_lock = PTHREAD_MUTEX_INITIALIZER,
+                            .stopped = PTHREAD_COND_INITIALIZER,
+                            .after_ms = 5000};
+    struct err err = {0};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'l')
             listen_on = optarg;
         else if (option == 'd')
             db = optarg;
-        else
-            return cli_usage_hint();
+        else if (option == 'w')
+            server.webhooks = optarg;
+        else if (!option_parse(&server, option, &err))
+            return err.kind ? cli_usage_error("%s", err.detail) : CLI_USAGE;
     }
-    struct err err = {0};
     if (!cli_no_operands(argc, argv))
         return CLI_USAGE;
     if (!db)
         return cli_usage_error("--db FILE is missing");
-    return provider_run(listen_on, db, &err) ? CLI_OK : cli_fail(&err);
+    return provider_run(&server, listen_on, db, &err) ? CLI_OK : cli_fail(&err);
 }

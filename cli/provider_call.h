@@ -35,6 +35,8 @@ json_t *stripe_param_metadata(const struct stripe_call *call);
 /* ---- provider_intents.c: endpoints. What they refuse is answered; false: it could not be kept. ---- */
 
 CHECK_RESULT bool stripe_intent_create(struct stripe_call *call, struct err *err);
+/* GET /v1/payment_intents/search?query=metadata['a']:'b' AND metadata['c']:'d' */
+CHECK_RESULT bool stripe_intent_search(struct stripe_call *call, struct err *err);
 /* What follows /v1/payment_intents/: ID[/capture|/cancel]. *ret_found false: there is no such endpoint. */
 CHECK_RESULT bool stripe_intent_route(struct stripe_call *call, struct str rest, bool *ret_found, struct err *err);
 CHECK_RESULT bool stripe_refund_create(struct stripe_call *call, struct err *err);

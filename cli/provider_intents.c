@@ -1,11 +1,18 @@
 /* Payment intents and refunds. */
 #include "cli/provider_call.h"
+#include "cli/provider_events.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"
 
 enum { AMOUNT_MAX = 99999999 };
 
 /* ---- payment methods ---- */
+
+struct method {
+    struct str token;
+    const char *decline_code; /* NULL: it pays */
+    const char *message;
+};
 
 static const struct {
     const char *token;
@@ -26,14 +33,22 @@ static const struct {
     {"pm_card_chargeDeclinedStolenCard", "stolen_card", "Your card was declined."},
 };
 
-/* The method's index; -1: there is none such, and that is answered. */
-static int param_method(struct stripe_call *call, struct str token) {
+/* False: there is none such, and that is answered. */
+static bool param_method(struct stripe_call *call, struct str token, struct method *ret) {
+    enum provider_fault fault;
+    int64_t times;
+    *ret = (struct method){.token = token};
+    if (provider_token_parse(token, &fault, &times))
+        return true;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-        if (str_eq(token, str_from(methods[i].token)))
-            return (int)i;
+        if (str_eq(token, str_from(methods[i].token))) {
+            ret->decline_code = methods[i].decline_code;
+            ret->message = methods[i].message;
+            return true;
+        }
     /* What it says is not repeated: it might be a card number. */
     stripe_invalid(call, "resource_missing", "payment_method", "No such PaymentMethod.");
-    return -1;
+    return false;
 }
 
 /* ---- payment intents ---- */
@@ -77,34 +92,63 @@ static json_t *intent_new(const struct stripe_call *call, int64_t amount, const 
     return intent;
 }
 
-/* Puts the intent and answers it. */
-static bool intent_answer(struct stripe_call *call, json_t *intent, struct err *err) {
-    if (!provider_store_intent_put(call->store, intent, err))
+/* Puts the intent and answers it; `event` is told by a webhook, if it is not NULL. */
+static bool intent_answer(struct stripe_call *call, json_t *intent, const char *event, struct err *err) {
+    const struct stripe_request *request = call->request;
+    if (!provider_store_intent_put(call->store, intent, err) ||
+        (event && request->webhooks &&
+         !provider_event_add(call->store, intent, event, request->faults, request->after_ms, err)))
         return false;
     stripe_answer_json(call->response, 200, intent);
     return true;
 }
 
-/* Charges or refuses the card. */
-static bool intent_confirm(struct stripe_call *call, json_t *intent, int method, struct err *err) {
-    int64_t amount = intent_number(intent, "amount");
-    bool manual = strcmp(json_string_value(json_object_get(intent, "capture_method")), "manual") == 0;
-    intent_set(intent, "latest_charge", new_id("ch"));
-    if (!methods[method].decline_code) {
-        intent_set(intent, "payment_method", json_string(methods[method].token));
-        intent_set(intent, "status", json_string(manual ? "requires_capture" : "succeeded"));
-        intent_set(intent, manual ? "amount_capturable" : "amount_received", json_integer(amount));
-        return intent_answer(call, intent, err);
-    }
+static bool has_fault(const struct stripe_call *call, enum provider_fault fault) {
+    return provider_has(call->request->faults, fault);
+}
+
+/* The card refuses. */
+static bool intent_decline(struct stripe_call *call, json_t *intent, const struct method *method, struct err *err) {
     json_t *error = json_pack("{s:s, s:s, s:s, s:s}", "type", "card_error", "code", "card_declined", "decline_code",
-                              methods[method].decline_code, "message", methods[method].message);
+                              method->decline_code, "message", method->message);
     intent_set(intent, "last_payment_error", json_deep_copy(error));
-    bool ok = provider_store_intent_put(call->store, intent, err);
+    bool ok = intent_answer(call, intent, "payment_failed", err);
     json_object_set(error, "payment_intent", intent);
     json_t *body = json_pack("{s:o}", "error", error);
     stripe_answer_json(call->response, 402, body);
     json_decref(body);
     return ok;
+}
+
+/* The bank takes its time, or wants to see the customer. */
+static bool intent_postpone(struct stripe_call *call, json_t *intent, const char *status, struct err *err) {
+    const struct stripe_request *request = call->request;
+    intent_set(intent, "status", json_string(status));
+    return provider_store_plan_add(call->store, str_from(json_string_value(json_object_get(intent, "id"))), "authorize",
+                                   clock_now_us() / 1000 + request->after_ms, err) &&
+           intent_answer(call, intent, NULL, err);
+}
+
+/* Charges or refuses the card. */
+static bool intent_confirm(struct stripe_call *call, json_t *intent, const struct method *method, struct err *err) {
+    int64_t amount = intent_number(intent, "amount") - has_fault(call, PROVIDER_FAULT_AMOUNT);
+    bool manual = strcmp(json_string_value(json_object_get(intent, "capture_method")), "manual") == 0;
+    struct method unlucky = {method->token, "generic_decline", "Your card was declined."};
+    intent_set(intent, "latest_charge", new_id("ch"));
+    if (method->decline_code || has_fault(call, PROVIDER_FAULT_DECLINE))
+        return intent_decline(call, intent, method->decline_code ? method : &unlucky, err);
+    intent_set(intent, "payment_method", json_stringn(method->token.ptr, method->token.len));
+    if (has_fault(call, PROVIDER_FAULT_PROCESSING))
+        return intent_postpone(call, intent, "processing", err);
+    if (has_fault(call, PROVIDER_FAULT_ACTION))
+        return intent_postpone(call, intent, "requires_action", err);
+    intent_set(intent, "status", json_string(manual ? "requires_capture" : "succeeded"));
+    intent_set(intent, manual ? "amount_capturable" : "amount_received", json_integer(amount));
+    if (has_fault(call, PROVIDER_FAULT_EXPIRE) &&
+        !provider_store_plan_add(call->store, str_from(json_string_value(json_object_get(intent, "id"))), "expire",
+                                 clock_now_us() / 1000 + call->request->after_ms, err))
+        return false;
+    return intent_answer(call, intent, manual ? "amount_capturable_updated" : "succeeded", err);
 }
 
 bool stripe_intent_create(struct stripe_call *call, struct err *err) {
@@ -133,21 +177,21 @@ bool stripe_intent_create(struct stripe_call *call, struct err *err) {
         return true;
     struct str token = form_get(&call->form, STR("payment_method"));
     bool confirmed = strcmp(confirm, "true") == 0;
-    int method = token.ptr ? param_method(call, token) : -1;
-    if (token.ptr && method < 0)
+    struct method method = {0};
+    if (token.ptr && !param_method(call, token, &method))
         return true;
-    if (confirmed && method < 0) {
+    if (confirmed && !token.ptr) {
         stripe_invalid(call, "parameter_missing", "payment_method",
                        "You cannot confirm this PaymentIntent because it's missing a payment method.");
         return true;
     }
     call->keep = true;
     json_t *intent = intent_new(call, amount, currency, capture_method);
-    if (!confirmed && method >= 0) {
-        intent_set(intent, "payment_method", json_string(methods[method].token));
+    if (!confirmed && token.ptr) {
+        intent_set(intent, "payment_method", json_stringn(token.ptr, token.len));
         intent_set(intent, "status", json_string("requires_confirmation"));
     }
-    bool ok = confirmed ? intent_confirm(call, intent, method, err) : intent_answer(call, intent, err);
+    bool ok = confirmed ? intent_confirm(call, intent, &method, err) : intent_answer(call, intent, NULL, err);
     json_decref(intent);
     return ok;
 }
@@ -190,10 +234,15 @@ static bool intent_capture(struct stripe_call *call, json_t *intent, struct err 
     }
     if (!stripe_param_amount(call, "amount_to_capture", capturable, capturable, &amount))
         return true;
+    if (has_fault(call, PROVIDER_FAULT_CAPTURE_FAILS)) {
+        stripe_error(call->response, 402, "card_error", "charge_exceeds_source_limit", NULL,
+                     "The bank does not allow this capture now.");
+        return true;
+    }
     intent_set(intent, "status", json_string("succeeded"));
     intent_set(intent, "amount_received", json_integer(amount));
     intent_set(intent, "amount_capturable", json_integer(0));
-    return intent_answer(call, intent, err);
+    return intent_answer(call, intent, "succeeded", err);
 }
 
 static bool intent_cancel(struct stripe_call *call, json_t *intent, struct err *err) {
@@ -207,11 +256,16 @@ static bool intent_cancel(struct stripe_call *call, json_t *intent, struct err *
         unexpected_state(call, intent, "canceled");
         return true;
     }
+    if (has_fault(call, PROVIDER_FAULT_VOID_FAILS)) {
+        stripe_error(call->response, 402, "card_error", "processing_error", NULL,
+                     "The bank does not allow this cancellation now.");
+        return true;
+    }
     intent_set(intent, "status", json_string("canceled"));
     intent_set(intent, "amount_capturable", json_integer(0));
     intent_set(intent, "canceled_at", now_seconds());
     intent_set(intent, "cancellation_reason", reason ? json_string(reason) : json_null());
-    return intent_answer(call, intent, err);
+    return intent_answer(call, intent, "canceled", err);
 }
 
 bool stripe_intent_route(struct stripe_call *call, struct str rest, bool *ret_found, struct err *err) {

@@ -17,7 +17,13 @@ static const char schema[] = "PRAGMA journal_mode=WAL;"
                              "CREATE INDEX IF NOT EXISTS refunds_intent ON refunds(intent);"
                              "CREATE TABLE IF NOT EXISTS answers("
                              " key TEXT PRIMARY KEY, request TEXT NOT NULL, status INTEGER NOT NULL,"
-                             " body TEXT NOT NULL) WITHOUT ROWID;";
+                             " body TEXT NOT NULL) WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS tries("
+                             " what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS jobs("
+                             " seq INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,"
+                             " body TEXT, intent TEXT, plan TEXT);"
+                             "CREATE INDEX IF NOT EXISTS jobs_due ON jobs(due_ms);";
 
 static bool db_err(const struct provider_store *store, struct err *err) {
     return err_set(err, ERR_STORE_UNAVAILABLE, "SQLite: %s", sqlite3_errmsg(store->db));
@@ -37,7 +43,7 @@ static bool db_prepare(struct provider_store *store, const char *sql, sqlite3_st
 }
 
 static void bind_str(sqlite3_stmt *stmt, int index, struct str value) {
-    sqlite3_bind_text(stmt, index, value.ptr, (int)value.len, SQLITE_TRANSIENT);
+    sqlite3_bind_text(stmt, index, value.ptr, (int)value.len, SQLITE_TRANSIENT); /* ptr NULL: null */
 }
 
 static struct str column_str(sqlite3_stmt *stmt, int column) {
@@ -142,11 +148,9 @@ bool provider_store_refunded(struct provider_store *store, struct str intent, in
     return true;
 }
 
-static bool add_objects(struct provider_store *store, const char *sql, struct buf *ret, struct err *err) {
-    STMT_AUTO *stmt = NULL;
+/* The first column of each row, with commas between. */
+static bool add_rows(struct provider_store *store, sqlite3_stmt *stmt, struct buf *ret, struct err *err) {
     bool row = false;
-    if (!db_prepare(store, sql, &stmt, err))
-        return false;
     for (const char *before = "";; before = ",") {
         if (!db_step(store, stmt, &row, err))
             return false;
@@ -155,6 +159,11 @@ static bool add_objects(struct provider_store *store, const char *sql, struct bu
         buf_printf(ret, "%s", before);
         buf_add_str(ret, column_str(stmt, 0));
     }
+}
+
+static bool add_objects(struct provider_store *store, const char *sql, struct buf *ret, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    return db_prepare(store, sql, &stmt, err) && add_rows(store, stmt, ret, err);
 }
 
 bool provider_store_ledger(struct provider_store *store, struct buf *ret, struct err *err) {
@@ -166,6 +175,106 @@ bool provider_store_ledger(struct provider_store *store, struct buf *ret, struct
         return false;
     buf_printf(ret, "]}");
     return true;
+}
+
+bool provider_store_search(struct provider_store *store, const struct provider_metadata *metadata, size_t count,
+                           json_t **ret, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    BUF_AUTO sql = {0};
+    BUF_AUTO found = {0};
+    buf_printf(&sql, "SELECT json FROM intents WHERE true");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&sql, " AND json_extract(json, '$.metadata.\"' || ? || '\"') = ?");
+    buf_printf(&sql, " ORDER BY seq");
+    if (!db_prepare(store, sql.ptr, &stmt, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        bind_str(stmt, (int)i * 2 + 1, metadata[i].name);
+        bind_str(stmt, (int)i * 2 + 2, metadata[i].value);
+    }
+    buf_add_char(&found, '[');
+    if (!add_rows(store, stmt, &found, err))
+        return false;
+    buf_add_char(&found, ']');
+    *ret = json_loadb(found.ptr, found.len, 0, NULL);
+    return *ret || err_set(err, ERR_CORRUPT, "an intent is not JSON");
+}
+
+bool provider_store_try(struct provider_store *store, struct str what, int64_t *ret, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    bool row = false;
+    if (!db_prepare(store,
+                    "INSERT INTO tries(what, count) VALUES(?, 1)"
+                    " ON CONFLICT(what) DO UPDATE SET count = count + 1 RETURNING count",
+                    &stmt, err))
+        return false;
+    bind_str(stmt, 1, what);
+    if (!db_step(store, stmt, &row, err))
+        return false;
+    *ret = sqlite3_column_int64(stmt, 0);
+    return true;
+}
+
+/* ---- jobs ---- */
+
+static bool job_add(struct provider_store *store, struct str body, struct str intent, struct str plan, int64_t due_ms,
+                    struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    bool row = false;
+    if (!db_prepare(store, "INSERT INTO jobs(due_ms, body, intent, plan) VALUES(?, ?, ?, ?)", &stmt, err))
+        return false;
+    sqlite3_bind_int64(stmt, 1, due_ms);
+    bind_str(stmt, 2, body);
+    bind_str(stmt, 3, intent);
+    bind_str(stmt, 4, plan);
+    return db_step(store, stmt, &row, err);
+}
+
+bool provider_store_webhook_add(struct provider_store *store, struct str body, int64_t due_ms, struct err *err) {
+    return job_add(store, body, STR_NULL, STR_NULL, due_ms, err);
+}
+
+bool provider_store_plan_add(struct provider_store *store, struct str intent, const char *plan, int64_t due_ms,
+                             struct err *err) {
+    return job_add(store, STR_NULL, intent, str_from(plan), due_ms, err);
+}
+
+bool provider_store_job(struct provider_store *store, int64_t now_ms, struct provider_job *ret, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    bool row = false;
+    if (!db_prepare(store, "SELECT seq, due_ms, tries, body, intent, plan FROM jobs ORDER BY due_ms, seq LIMIT 1",
+                    &stmt, err) ||
+        !db_step(store, stmt, &row, err))
+        return false;
+    ret->due_ms = row ? sqlite3_column_int64(stmt, 1) : INT64_MAX;
+    ret->found = ret->due_ms <= now_ms;
+    if (!ret->found)
+        return true;
+    ret->seq = sqlite3_column_int64(stmt, 0);
+    ret->tries = sqlite3_column_int64(stmt, 2);
+    buf_add_str(&ret->body, column_str(stmt, 3));
+    buf_add_str(&ret->intent, column_str(stmt, 4));
+    buf_add_str(&ret->plan, column_str(stmt, 5));
+    return true;
+}
+
+bool provider_store_job_done(struct provider_store *store, int64_t seq, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    bool row = false;
+    if (!db_prepare(store, "DELETE FROM jobs WHERE seq = ?", &stmt, err))
+        return false;
+    sqlite3_bind_int64(stmt, 1, seq);
+    return db_step(store, stmt, &row, err);
+}
+
+bool provider_store_job_again(struct provider_store *store, int64_t seq, int64_t due_ms, struct err *err) {
+    STMT_AUTO *stmt = NULL;
+    bool row = false;
+    if (!db_prepare(store, "UPDATE jobs SET tries = tries + 1, due_ms = ? WHERE seq = ?", &stmt, err))
+        return false;
+    sqlite3_bind_int64(stmt, 1, due_ms);
+    sqlite3_bind_int64(stmt, 2, seq);
+    return db_step(store, stmt, &row, err);
 }
 
 bool provider_store_answer(struct provider_store *store, struct str key, struct provider_answer *ret, struct err *err) {

@@ -16,7 +16,8 @@ static bool route(struct stripe_call *call, struct err *err) {
     const struct stripe_request *request = call->request;
     bool post = str_eq(request->method, STR("POST"));
     struct str intents = STR("/v1/payment_intents/");
-    if (str_starts_with(request->path, intents)) {
+    bool search = !post && str_eq(request->path, STR("/v1/payment_intents/search"));
+    if (!search && str_starts_with(request->path, intents)) {
         struct str rest = {request->path.ptr + intents.len, request->path.len - intents.len};
         bool found = false;
         bool ok = stripe_intent_route(call, rest, &found, err);
@@ -24,6 +25,8 @@ static bool route(struct stripe_call *call, struct err *err) {
             not_found(call);
         return ok;
     }
+    if (search)
+        return stripe_intent_search(call, err);
     if (post && str_eq(request->path, STR("/v1/payment_intents")))
         return stripe_intent_create(call, err);
     if (post && str_eq(request->path, STR("/v1/refunds")))

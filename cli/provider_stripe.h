@@ -5,14 +5,24 @@
 #ifndef ORDERLOG_CLI_PROVIDER_STRIPE_H
 #define ORDERLOG_CLI_PROVIDER_STRIPE_H
 
+#include "cli/provider_faults.h"
 #include "cli/provider_store.h"
 
 struct stripe_request {
     struct str method;
     struct str path;
     struct str body;
+    struct str query;           /* the parameter of that name, of a GET; ptr NULL: none */
     struct str idempotency_key; /* ptr NULL: none */
+    provider_faults faults;
+    int64_t after_ms; /* until what these do later */
+    bool webhooks;    /* are sent */
 };
+
+/* What goes wrong with this request: by rate, or because its payment method says so. A request that is made again may
+ * fare better. */
+CHECK_RESULT bool stripe_faults_find(struct provider_store *store, const struct provider_rates *rates,
+                                     const struct stripe_request *request, provider_faults *ret, struct err *err);
 
 struct stripe_response {
     int status;

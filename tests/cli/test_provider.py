@@ -2,27 +2,33 @@
 """The sandbox payment provider, over real HTTP: payment intents, refunds, idempotency, and kill -9 at any time."""
 import base64
 import concurrent.futures
+import hmac
 import http.client
+import http.server
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
 import urllib.parse
 
 ORDERLOG = os.environ["ORDERLOG_BIN"]
 SECRET = "sk_test_4eC39HqLyjWDarjtT1zdp7dc"
+WEBHOOK_SECRET = "whsec_0123456789abcdef"
 
 
 class Provider:
-    def __init__(self, db):
-        self.db, self.process, self.port = db, None, None
+    def __init__(self, db, *options):
+        self.db, self.options, self.process, self.port = db, options, None, None
 
     def start(self, port=0):
-        env = dict(os.environ, ORDERLOG_PROVIDER_SECRET=SECRET)
-        command = [ORDERLOG, "provider", "--db", self.db, "--listen", f"127.0.0.1:{port}"]
+        env = dict(os.environ, ORDERLOG_PROVIDER_SECRET=SECRET, ORDERLOG_WEBHOOK_SECRET=WEBHOOK_SECRET)
+        command = [ORDERLOG, "provider", "--db", self.db, "--listen", f"127.0.0.1:{port}", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True)
         line = self.process.stdout.readline()
         self.port = int(line.rsplit(":", 1)[1])
@@ -312,6 +318,191 @@ class StartTest(unittest.TestCase):
             provider.port = int(provider.process.stdout.readline().rsplit(":", 1)[1])
             self.assertEqual(provider.pay()[0], 200)
             self.assertEqual(provider.stop(signal.SIGINT), 0)
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Takes webhooks, once it has refused the first `refused` of them."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken = self.server.refused <= 0
+            self.server.refused -= 1
+            if taken:
+                self.server.events.put((time.monotonic(), json.loads(body)))
+                self.server.signed.append((self.headers["Stripe-Signature"], body))
+            self.send_response(200 if taken else 503)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), self.Handler)
+        self.events, self.signed, self.refused = queue.Queue(), [], 0
+        self.thread = threading.Thread(target=self.serve_forever)
+        self.thread.start()
+
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/hooks"
+
+    def take(self):
+        """When it came, what type it is, and the payment as it tells."""
+        at, event = self.events.get(timeout=60)
+        return at, event["type"].removeprefix("payment_intent."), event["data"]["object"]
+
+    def stop(self):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class FaultsTest(unittest.TestCase):
+    """What goes wrong, by payment method: each test has a provider that sends webhooks."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.receiver = Receiver()
+        self.provider = self.start()
+
+    def start(self, *options, port=0):
+        db = os.path.join(self.folder.name, "provider.db")
+        return Provider(db, "--webhooks", self.receiver.url(), "--after", "1", *options).start(port)
+
+    def tearDown(self):
+        self.assertEqual(self.provider.stop(), 0)
+        self.receiver.stop()
+        self.folder.cleanup()
+
+    def pay(self, fault, key="k"):
+        return self.provider.pay(key, payment_method=f"pm_sandbox_{fault}")
+
+    def hang_up(self, fault, key):
+        """A request that is given no answer for a second."""
+        body = urllib.parse.urlencode({"amount": 1999, "currency": "usd", "capture_method": "manual", "confirm": "true",
+                                       "payment_method": f"pm_sandbox_{fault}", "metadata[order_id]": "order-1"})
+        connection = http.client.HTTPConnection("127.0.0.1", self.provider.port, timeout=1)
+        with self.assertRaises(TimeoutError):
+            connection.request("POST", "/v1/payment_intents", body,
+                               {"Authorization": f"Bearer {SECRET}", "Idempotency-Key": key})
+            connection.getresponse()
+        connection.close()
+
+    def statuses(self):
+        return [intent["status"] for intent in self.provider.ledger()["payment_intents"]]
+
+    def test_errors_before_and_after(self):
+        self.assertEqual([self.pay("error_2")[0] for _ in range(3)], [500, 500, 200])
+        self.assertEqual(self.pay("errorAfter", "k2")[0], 500)
+        self.assertEqual(self.statuses(), ["requires_capture"] * 2)
+        status, intent, headers = self.pay("errorAfter", "k2")
+        self.assertEqual((status, headers["Idempotent-Replayed"]), (200, "true"))
+        self.assertEqual(self.statuses(), ["requires_capture"] * 2)
+
+    def test_no_answer_before_and_after(self):
+        self.hang_up("timeoutBefore", "k1")
+        self.assertEqual(self.statuses(), [])
+        self.hang_up("timeoutAfter", "k2")
+        self.assertEqual(self.statuses(), ["requires_capture"])
+        self.assertEqual([self.pay("timeoutBefore", "k1")[0], self.pay("timeoutAfter", "k2")[0]], [200, 200])
+        self.assertEqual(self.statuses(), ["requires_capture"] * 2)
+
+    def test_declines_and_another_amount(self):
+        self.assertEqual(self.pay("decline")[0], 402)
+        self.assertEqual(self.receiver.take()[1], "payment_failed")
+        intent = self.pay("wrongAmount", "k2")[1]
+        self.assertEqual((intent["amount"], intent["amount_capturable"]), (1999, 1998))
+
+    def test_it_expires(self):
+        intent = self.pay("expires")[1]
+        self.assertEqual(self.receiver.take()[1], "amount_capturable_updated")
+        _, what, told = self.receiver.take()
+        self.assertEqual((what, told["id"], told["status"], told["amount_capturable"]),
+                         ("canceled", intent["id"], "canceled", 0))
+        self.assertEqual(self.statuses(), ["canceled"])
+
+    def test_it_is_authorised_later(self):
+        for fault, status in (("processing", "processing"), ("action", "requires_action")):
+            answer = self.pay(fault, fault)
+            self.assertEqual((answer[0], answer[1]["status"], answer[1]["amount_capturable"]), (200, status, 0))
+            _, what, told = self.receiver.take()
+            self.assertEqual((what, told["id"], told["amount_capturable"]),
+                             ("amount_capturable_updated", answer[1]["id"], 1999))
+
+    def test_captures_and_cancellations_fail(self):
+        for fault, action in (("captureFails_2", "capture"), ("cancelFails_2", "cancel")):
+            intent = self.pay(fault, fault)[1]["id"]
+            path = f"/v1/payment_intents/{intent}/{action}"
+            self.assertEqual([self.provider.call("POST", path, {}, f"{action}-{n}")[0] for n in range(3)],
+                             [402, 402, 200])
+
+    def test_webhooks_are_signed_and_sent_until_they_are_taken(self):
+        self.receiver.refused = 2
+        intent = self.pay("slow")[1]
+        self.assertEqual(self.receiver.take()[1:], ("amount_capturable_updated", intent))
+        header, body = self.receiver.signed[0]
+        at, given = (part.split("=", 1)[1] for part in header.split(","))
+        mac = hmac.new(WEBHOOK_SECRET.encode(), at.encode() + b"." + body, "sha256").hexdigest()
+        self.assertEqual(given, mac)
+
+    def test_webhooks_survive_a_kill(self):
+        self.receiver.refused = 1000000
+        self.pay("late")
+        self.provider.stop(signal.SIGKILL)
+        self.receiver.refused = 0
+        self.provider = self.start()
+        self.assertEqual(self.receiver.take()[1], "amount_capturable_updated")
+
+    def test_webhooks_twice_late_early_and_overtaken(self):
+        self.pay("duplicate", "k1")
+        self.assertEqual(self.receiver.take()[2], self.receiver.take()[2])
+        began = time.monotonic()
+        self.pay("late", "k2")
+        self.assertGreaterEqual(self.receiver.take()[0], began + 0.9)
+        self.pay("early", "k3")
+        self.assertLess(self.receiver.take()[0], time.monotonic())
+        intent = self.pay("reorder", "k4")[1]["id"]
+        self.provider.call("POST", f"/v1/payment_intents/{intent}/capture", {}, "k5")
+        self.assertEqual([self.receiver.take()[1] for _ in range(2)], ["succeeded", "amount_capturable_updated"])
+
+    def test_rates_are_by_seed(self):
+        def roll(seed, *rates):
+            self.provider.stop()
+            self.folder.cleanup()
+            self.folder = tempfile.TemporaryDirectory()
+            self.provider = self.start("--seed", seed, "--fault", ",".join(rates))
+            return [self.provider.pay(f"key-{n}")[0] for n in range(40)]
+
+        first = roll("1", "declines=50%", "errors=0.1")
+        self.assertEqual(set(first), {200, 402, 500})
+        self.assertEqual(roll("1", "declines=50%", "errors=0.1"), first)
+        self.assertNotEqual(roll("2", "declines=50%", "errors=0.1"), first)
+        self.assertEqual(set(roll("2", "errors=100%")), {500})
+        self.assertEqual(set(roll("2", "errors=0%")), {200})
+
+    def test_unknown_faults(self):
+        self.assertEqual(self.pay("no-such-fault")[0], 400)
+        for wrong in ("declines", "declines=2", "declines=-1%", "nothing=1%", "declines=1%,"):
+            command = [ORDERLOG, "provider", "--db", "x", "--fault", wrong]
+            done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("fault", done.stderr)
+
+    def test_search(self):
+        for n in range(3):
+            self.provider.pay(**{"metadata[order_id]": f"order-{n % 2}", "metadata[payment_id]": f"p-{n}"})
+
+        def search(query):
+            path = "/v1/payment_intents/search?" + urllib.parse.urlencode({"query": query})
+            status, body, _ = self.provider.call("GET", path)
+            return status, [intent["metadata"]["payment_id"] for intent in body.get("data", [])]
+
+        self.assertEqual(search("metadata['order_id']:'order-0'"), (200, ["p-0", "p-2"]))
+        self.assertEqual(search("metadata['order_id']:'order-0' AND metadata['payment_id']:'p-2'"), (200, ["p-2"]))
+        self.assertEqual(search("metadata['order_id']:'order-1' AND metadata['payment_id']:'p-2'"), (200, []))
+        for query in ("", "status:'succeeded'", "metadata['a']:'b' OR metadata['c']:'d'", "metadata['a']:'b"):
+            self.assertEqual(search(query)[0], 400)
 
 
 if __name__ == "__main__":
