@@ -30,7 +30,7 @@ static const char up_help[] =
     "and if need be\n"
     "  ORDERLOG_LISTEN                    the API's address (127.0.0.1:8080)\n"
     "  ORDERLOG_OPERATOR_TOKENS           operators: lines NAME:TOKEN (none)\n"
-    "  ORDERLOG_WEBHOOK_SECRET            what the provider signs its webhooks with, at least 16 bytes (none are taken)\n"
+    "  ORDERLOG_WEBHOOK_SECRET            signs the provider's webhooks: 16 bytes or more (none are taken)\n"
     "  ORDERLOG_CURRENCY                  the only currency, ISO 4217 (USD)\n"
     "  ORDERLOG_LOCATIONS                 stock locations and their partitions; the first one serves orders (main:0)\n"
     "  ORDERLOG_PARTITIONS                of each topic, when the log is made (4)\n"
