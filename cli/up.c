@@ -38,6 +38,7 @@ struct projector {
     struct projector_config config;
     struct projector_waker waker;
     struct projector_status status;
+    size_t count; /* how many its thread has, from this one on */
     pthread_t thread;
     bool started;
 };
@@ -142,18 +143,22 @@ static bool start_loops(struct up *up, struct err *err) {
     return true;
 }
 
-static void *projector_main(void *user) {
-    struct projector *projector = user;
+/* Those of one store, from the first that has the thread on. */
+static void *projectors_main(void *user) {
+    struct projector *first = user;
+    const struct projector_config *configs[VIEW_COUNT];
     struct err err = {0};
-    if (!projector_run(projector->up->log, &projector->config, &projector->up->stop_projectors, &err)) {
-        logging_err(&err, "projector.stopped", "store=%s view=%s", projector->config.store->name,
-                    projector->config.view->name);
-        atomic_store(&projector->up->projector_failed, true);
+    for (size_t i = 0; i < first->count; i++)
+        configs[i] = &first[i].config;
+    if (!projector_run_together(first->up->log, configs, first->count, &first->up->stop_projectors, &err)) {
+        logging_err(&err, "projector.stopped", "store=%s view=%s", first->config.store->name,
+                    first->count > 1 ? "all" : first->config.view->name);
+        atomic_store(&first->up->projector_failed, true);
     }
     return NULL;
 }
 
-static bool start_projectors(struct up *up, struct err *err) {
+static void set_up_projectors(struct up *up) {
     for (int i = 0; i < UP_PROJECTORS; i++) {
         struct projector *projector = &up->projectors[i];
         bool redis = i < VIEW_COUNT;
@@ -165,7 +170,19 @@ static bool start_projectors(struct up *up, struct err *err) {
                                                       .status = &projector->status,
                                                       .waker = &projector->waker,
                                                       .linger_ms = redis ? UP_REDIS_LINGER_MS : UP_POSTGRES_LINGER_MS};
-        if (pthread_create(&projector->thread, NULL, projector_main, projector) != 0)
+    }
+}
+
+/* Redis's views share a thread, because they share round trips. PostgreSQL's have one each: what is wrong with one does
+ * not hold up the others. */
+static bool start_projectors(struct up *up, struct err *err) {
+    set_up_projectors(up);
+    for (int i = 0; i < UP_PROJECTORS; i++) {
+        struct projector *projector = &up->projectors[i];
+        projector->count = i == 0 ? VIEW_COUNT : 1;
+        if (i > 0 && i < VIEW_COUNT)
+            continue;
+        if (pthread_create(&projector->thread, NULL, projectors_main, projector) != 0)
             return err_set(err, ERR_INTERNAL, "no thread can be started");
         projector->started = true;
     }

@@ -103,7 +103,7 @@ static bool makes_rows(const struct projector *projector, const struct item *ite
     return item->topic < projector->config->view->topic_count;
 }
 
-static bool load_rows(struct batch *batch, struct err *err) {
+static void find_rows(struct batch *batch) {
     struct projector *projector = batch->projector;
     struct map by_key = {0};
     batch->rows = arena_array(&projector->arena, struct view_row *, batch->item_count);
@@ -121,12 +121,6 @@ static bool load_rows(struct batch *batch, struct err *err) {
         item->row = *place;
     }
     map_free(&by_key, NULL);
-    if (batch->row_count &&
-        !projector->config->store->load_rows(projector->store, batch->rows, batch->row_count, &projector->arena, err))
-        return false;
-    for (size_t i = 0; i < batch->row_count; i++)
-        batch->rows[i]->held = batch->rows[i]->value != NULL;
-    return true;
 }
 
 /* ---- one record after the other ---- */
@@ -277,14 +271,33 @@ static void shards_finish(struct batch *batch) {
     }
 }
 
+struct batch *batch_begin(struct projector *projector, const struct log_batch *records) {
+    struct batch *batch = arena_new(&projector->arena, struct batch);
+    batch->projector = projector;
+    decode(batch, records);
+    shards_prepare(batch);
+    find_rows(batch);
+    return batch;
+}
+
+struct view_row *const *batch_rows(const struct batch *batch, size_t *ret_count) {
+    *ret_count = batch->row_count;
+    return batch->rows;
+}
+
+void batch_end(struct batch *batch) {
+    for (size_t i = 0; i < batch->row_count; i++)
+        batch->rows[i]->held = batch->rows[i]->value != NULL;
+    for (size_t i = 0; i < batch->item_count; i++)
+        item_fold(batch->projector, &batch->items[i]);
+    shards_finish(batch);
+}
+
 bool batch_fold(struct projector *projector, const struct log_batch *records, struct err *err) {
-    struct batch batch = {.projector = projector};
-    decode(&batch, records);
-    shards_prepare(&batch);
-    if (!load_rows(&batch, err))
+    struct batch *batch = batch_begin(projector, records);
+    if (batch->row_count &&
+        !projector->config->store->load_rows(projector->store, batch->rows, batch->row_count, &projector->arena, err))
         return false;
-    for (size_t i = 0; i < batch.item_count; i++)
-        item_fold(projector, &batch.items[i]);
-    shards_finish(&batch);
+    batch_end(batch);
     return true;
 }

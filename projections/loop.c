@@ -143,8 +143,7 @@ static bool read_is_due(const struct projector *projector) {
     return clock_monotonic_us() >= projector->retry_at_us;
 }
 
-/* False: some are left unread. */
-static bool read_shards(struct projector *projector) {
+bool projector_read_shards(struct projector *projector) {
     bool all = true;
     for (int32_t i = 0; i < projector->shard_count && !stopping(projector); i++) {
         struct err err = {0};
@@ -164,7 +163,11 @@ static bool read_shards(struct projector *projector) {
 
 /* ---- polling ---- */
 
-static int64_t poll_timeout_ms(const struct projector *projector, bool all_read) {
+size_t projector_batch_max(const struct projector *projector) {
+    return projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
+}
+
+int64_t projector_timeout_ms(const struct projector *projector, bool all_read) {
     int64_t left_ms = (projector->retry_at_us - clock_monotonic_us()) / 1000 + 1;
     if (all_read || left_ms > PROJECTOR_POLL_MS)
         return PROJECTOR_POLL_MS;
@@ -187,7 +190,7 @@ static bool position_is_lost(struct projector *projector, const struct shard *sh
     return false;
 }
 
-static void poll_failed(struct projector *projector, const struct err *err) {
+bool projector_poll_failed(struct projector *projector, const struct err *err) {
     bool found = false;
     for (int32_t i = 0; i < projector->shard_count && err->kind == ERR_LOST_RECORDS; i++) {
         struct shard *shard = &projector->shards[i];
@@ -197,10 +200,9 @@ static void poll_failed(struct projector *projector, const struct err *err) {
             found = true;
         }
     }
-    if (found)
-        return;
-    back_off(projector, err, "projector.poll_failed");
-    wait_for_retry(projector);
+    if (!found)
+        back_off(projector, err, "projector.poll_failed");
+    return found;
 }
 
 /* ---- saving ---- */
@@ -235,7 +237,7 @@ static void shard_saved(struct projector *projector, struct shard *shard) {
     log_parked(projector, &shard->save);
 }
 
-static struct shard_save *touched_saves(struct projector *projector, size_t *ret_count) {
+struct shard_save *projector_saves(struct projector *projector, size_t *ret_count) {
     struct shard_save *saves = arena_array(&projector->arena, struct shard_save, projector->shard_count);
     *ret_count = 0;
     for (int32_t i = 0; i < projector->shard_count; i++)
@@ -266,50 +268,17 @@ static void forget_running(struct projector *projector) {
             shard_forget(projector, &projector->shards[i]);
 }
 
-static void handle(struct projector *projector, const struct log_batch *records) {
-    struct err err = {0};
-    size_t count;
-    arena_reset(&projector->arena);
-    if (!batch_fold(projector, records, &err)) {
-        forget_running(projector);
-        back_off(projector, &err, "projector.load_failed");
-        return;
-    }
-    struct shard_save *saves = touched_saves(projector, &count);
-    int64_t begun_us = clock_monotonic_us();
-    if (count && !projector->config->store->save(projector->store, saves, count, &projector->arena, &err)) {
-        forget_running(projector);
-        back_off(projector, &err, "projector.save_failed");
-        return;
-    }
+void projector_store_failed(struct projector *projector, const struct err *err, const char *event) {
+    forget_running(projector);
+    back_off(projector, err, event);
+}
+
+void projector_saved(struct projector *projector, const struct log_batch *records, const struct shard_save *saves,
+                     size_t count, int64_t begun_us) {
     projector->backoff_ms = 0;
     metrics_observe(projector->save_seconds, (double)(clock_monotonic_us() - begun_us) / 1e6);
     settle(projector, saves, count);
     projector_observe(projector, records);
-}
-
-static void linger(const struct projector *projector, int64_t since_us) {
-    int64_t left_ms = projector->config->linger_ms - (clock_monotonic_us() - since_us) / 1000;
-    if (left_ms > 0 && !stopping(projector))
-        clock_sleep_ms(left_ms);
-}
-
-static void step(struct projector *projector) {
-    struct log_batch records = {0};
-    struct err err = {0};
-    size_t max = projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
-    bool all_read = read_shards(projector);
-    projector_tell_status(projector);
-    if (!log_consumer_poll(projector->consumer, max, poll_timeout_ms(projector, all_read), &records, &err)) {
-        poll_failed(projector, &err);
-        return;
-    }
-    if (!records.count)
-        return;
-    int64_t since_us = clock_monotonic_us();
-    handle(projector, &records);
-    if (records.count < max)
-        linger(projector, since_us);
 }
 
 /* ---- from start to stop ---- */
@@ -335,34 +304,47 @@ static bool open_consumer(struct projector *projector, struct err *err) {
                              &projector->consumer, err);
 }
 
-static void run(struct projector *projector) {
+bool projector_join(struct projector *projector, void (*notify)(void *user), void *user) {
     struct err err = {0};
     while (!stopping(projector) && !open_consumer(projector, &err)) {
         back_off(projector, &err, "projector.join_failed");
         wait_for_retry(projector);
     }
+    if (!projector->consumer)
+        return false;
+    if (notify)
+        log_consumer_notify(projector->consumer, notify, user);
     waker_set(projector->config->waker, projector->consumer);
-    while (!stopping(projector))
-        step(projector);
-    waker_set(projector->config->waker, NULL);
-    log_consumer_close(projector->consumer);
+    return true;
 }
 
-bool projector_run(struct log *log, const struct projector_config *config, const atomic_bool *stop, struct err *err) {
-    struct projector projector = {.log = log, .config = config, .stop = stop};
-    snprintf(projector.service, sizeof(projector.service), "%s-view-%s", config->store->name, config->view->name);
-    if (!config->store->open(config->url, config->view, &projector.store, err))
+void projector_leave(struct projector *projector) {
+    waker_set(projector->config->waker, NULL);
+    log_consumer_close(projector->consumer);
+    projector->consumer = NULL;
+}
+
+bool projector_init(struct projector *projector, struct log *log, const struct projector_config *config,
+                    const atomic_bool *stop, struct err *err) {
+    *projector = (struct projector){.log = log, .config = config, .stop = stop};
+    snprintf(projector->service, sizeof(projector->service), "%s-view-%s", config->store->name, config->view->name);
+    if (!config->store->open(config->url, config->view, &projector->store, err))
         return false;
-    arena_init(&projector.arena);
-    projector.rows = &projector.arena;
-    projector_open_metrics(&projector);
-    bool ok = await_topics(&projector, err);
-    if (ok && !stopping(&projector)) {
-        projector_open_shards(&projector);
-        run(&projector);
-        projector_close_shards(&projector);
+    arena_init(&projector->arena);
+    projector->rows = &projector->arena;
+    projector_open_metrics(projector);
+    if (!await_topics(projector, err)) {
+        projector_free(projector);
+        return false;
     }
-    arena_free(&projector.arena);
-    config->store->close(projector.store);
-    return ok;
+    if (!stopping(projector))
+        projector_open_shards(projector);
+    return true;
+}
+
+void projector_free(struct projector *projector) {
+    if (projector->shards)
+        projector_close_shards(projector);
+    arena_free(&projector->arena);
+    projector->config->store->close(projector->store);
 }

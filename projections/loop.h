@@ -55,5 +55,9 @@ enum { PROJECTOR_POLL_MS = 250 };
  * they must be. */
 CHECK_RESULT bool projector_run(struct log *log, const struct projector_config *config, const atomic_bool *stop,
                                 struct err *err);
+/* The same for several views of one store (the same ops, URL and linger_ms) in one thread: less work, because what they
+ * load and save is one round trip. Each keeps its own positions, group and waker. */
+CHECK_RESULT bool projector_run_together(struct log *log, const struct projector_config *const *configs, size_t count,
+                                         const atomic_bool *stop, struct err *err);
 
 #endif

@@ -63,7 +63,10 @@ static void add_order(struct pg_params *params, const struct view_order_row *row
     pg_array_state(params, 16, &view_orders, row, scratch);
 }
 
-static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, bool held, struct err *err) {
+enum which { NEW, HELD, ALL_NEW /* whatever is held elsewhere */ };
+
+static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, enum which which,
+                        struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_I64,  PG_I64,  PG_I64,
                                          PG_I64,  PG_I64,  PG_TIME, PG_TIME, PG_I64,  PG_TIME, PG_TIME, PG_BYTES};
     PG_PARAMS_AUTO params = {0};
@@ -71,9 +74,12 @@ static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t c
     const struct view_row *row;
     size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
-    for (struct pg_cursor at = {0}; (row = pg_next_row_if(&at, shards, count, held)); rows++)
-        add_order(&params, row->value, &scratch);
-    return !rows || pg_exec(pg, held ? orders_update : orders_insert, &params, NULL, err);
+    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
+        if (which == ALL_NEW || row->held == (which == HELD)) {
+            add_order(&params, row->value, &scratch);
+            rows++;
+        }
+    return !rows || pg_exec(pg, which == HELD ? orders_update : orders_insert, &params, NULL, err);
 }
 
 /* ---- lines: they never change once placed ---- */
@@ -172,7 +178,7 @@ static bool save_shipments(struct pg *pg, const struct shard_save *shards, size_
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, false, err) && save_orders(pg, shards, count, true, err) &&
+    return save_orders(pg, shards, count, NEW, err) && save_orders(pg, shards, count, HELD, err) &&
            save_lines(pg, shards, count, err) && save_payments(pg, shards, count, err) &&
            save_shipments(pg, shards, count, err) && pg_order_events_save(pg, shards, count, err) &&
            pg_stock_ledger_save(pg, shards, count, err) && pg_sales_save(pg, shards, count, err);
@@ -184,7 +190,7 @@ static bool add_facts(struct pg *pg, const struct shard_save *shards, size_t cou
 }
 
 static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, false, err) && save_payments(pg, shards, count, err) &&
+    return save_orders(pg, shards, count, ALL_NEW, err) && save_payments(pg, shards, count, err) &&
            save_shipments(pg, shards, count, err);
 }
 

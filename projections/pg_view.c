@@ -9,13 +9,6 @@ const struct view_row *pg_next_row(struct pg_cursor *at, const struct shard_save
     return NULL;
 }
 
-const struct view_row *pg_next_row_if(struct pg_cursor *at, const struct shard_save *shards, size_t count, bool held) {
-    const struct view_row *row;
-    while ((row = pg_next_row(at, shards, count)) && row->held != held)
-        ;
-    return row;
-}
-
 const struct view_fact *pg_next_fact(struct pg_cursor *at, const struct shard_save *shards, size_t count) {
     for (; at->shard < count; at->shard++, at->index = 0)
         if (at->index < shards[at->shard].fact_count)

@@ -40,8 +40,6 @@ struct pg_cursor {
     size_t index;
 };
 const struct view_row *pg_next_row(struct pg_cursor *at, const struct shard_save *shards, size_t count);
-/* Only those that the store holds already, or only those that it does not. */
-const struct view_row *pg_next_row_if(struct pg_cursor *at, const struct shard_save *shards, size_t count, bool held);
 const struct view_fact *pg_next_fact(struct pg_cursor *at, const struct shard_save *shards, size_t count);
 
 /* Array parameters, one per type. */

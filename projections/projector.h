@@ -72,10 +72,40 @@ void projector_tell_status(struct projector *projector);
 /* What was saved can be seen now. */
 void projector_observe(struct projector *projector, const struct log_batch *records);
 
+/* ---- loop.c: the steps of a projector's life; run.c takes them, for one or for several */
+
+/* Opens the store and finds the topics; false as projector_run. After true, projector_free. */
+CHECK_RESULT bool projector_init(struct projector *projector, struct log *log, const struct projector_config *config,
+                                 const atomic_bool *stop, struct err *err);
+void projector_free(struct projector *projector);
+/* Joins the group; false when it was stopped before. `notify`: see log_consumer_notify; may be NULL. */
+bool projector_join(struct projector *projector, void (*notify)(void *user), void *user);
+void projector_leave(struct projector *projector);
+/* Reads shards that are ours and unread; false: some are left so. */
+bool projector_read_shards(struct projector *projector);
+/* What it polls: at most so many records, and for so long. */
+size_t projector_batch_max(const struct projector *projector);
+int64_t projector_timeout_ms(const struct projector *projector, bool all_read);
+/* After a poll that failed; false: nothing was done about it, and it may be tried again at retry_at_us. */
+bool projector_poll_failed(struct projector *projector, const struct err *err);
+/* After a load or a save that failed. */
+void projector_store_failed(struct projector *projector, const struct err *err, const char *event);
+/* What the batch changed, to be saved, in the batch's arena. */
+struct shard_save *projector_saves(struct projector *projector, size_t *ret_count);
+void projector_saved(struct projector *projector, const struct log_batch *records, const struct shard_save *saves,
+                     size_t count, int64_t begun_us);
+
 /* ---- batch.c */
 
-/* Folds the records into rows and facts: fills in `save` of each shard that it touches, moves its positions on, and
- * says in `halt` where one must stop. Nothing is saved yet. False: rows could not be loaded. */
+struct batch; /* in the projector's arena */
+
+/* What the records are, and which rows they need. */
+struct batch *batch_begin(struct projector *projector, const struct log_batch *records);
+struct view_row *const *batch_rows(const struct batch *batch, size_t *ret_count);
+/* Once these are loaded: folds the records into rows and facts, fills in `save` of each shard that it touches, moves
+ * its positions on, and says in `halt` where one must stop. Nothing is saved yet. */
+void batch_end(struct batch *batch);
+/* All of it. False: rows could not be loaded. */
 CHECK_RESULT bool batch_fold(struct projector *projector, const struct log_batch *records, struct err *err);
 
 #endif

@@ -18,31 +18,54 @@ struct projector_store {
     int32_t shard_count;
 };
 
-/* KEYS: positions, parked, parked subjects, whole, rows…   ARGV: the positions expected ('' for none), the new ones,
- * the generation's number if the shard is whole with them (else ''), the channel and the message that tell of the rows
- * ('' for none), the rows' values…, then for each parked record its bytes and its subject. Answers 0 when others are
- * held: nothing was done. MSET in parts, because a Lua stack is finite. Positions come last: were a script ever cut
- * short, rows that are ahead come to the same again, positions that are ahead would lose something. Who is told of rows
+/* For each view: KEYS positions, parked, parked subjects, whole, rows…   ARGV how many rows and parked records, the
+ * positions expected ('' for none), the new ones, the generation's number if the shard is whole with them (else ''),
+ * the channel and the message that tell of the rows ('' for none), the rows' values…, then for each parked record its
+ * bytes and its subject. ARGV begins with the number of views. Answers 0 when others are held in any of them: nothing
+ * was done. MSET in parts, because a Lua stack is finite. Positions come last: were a script ever cut short, rows that
+ * are ahead come to the same again, positions that are ahead would lose something. Who is told of rows
  * (projections/changes.h) finds them there. */
-static const char save_script[] = "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
-                                  "local rows = #KEYS - 4\n"
-                                  "if ARGV[1] == '' then redis.call('DEL', KEYS[2], KEYS[3], KEYS[4]) end\n"
-                                  "for first = 1, rows, 1000 do\n"
-                                  "  local pairs = {}\n"
-                                  "  for i = first, math.min(first + 999, rows) do\n"
-                                  "    pairs[#pairs + 1] = KEYS[4 + i]\n"
-                                  "    pairs[#pairs + 1] = ARGV[5 + i]\n"
-                                  "  end\n"
-                                  "  redis.call('MSET', unpack(pairs))\n"
-                                  "end\n"
-                                  "for i = rows + 6, #ARGV, 2 do\n"
-                                  "  redis.call('RPUSH', KEYS[2], ARGV[i])\n"
-                                  "  redis.call('SADD', KEYS[3], ARGV[i + 1])\n"
-                                  "end\n"
-                                  "redis.call('SET', KEYS[1], ARGV[2])\n"
-                                  "if ARGV[3] ~= '' then redis.call('SET', KEYS[4], ARGV[3]) end\n"
-                                  "if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end\n"
-                                  "return 1\n";
+static const char save_script[] = R"lua(
+local held, first_key, first_arg, key, arg = {}, {}, {}, 1, 2
+for view = 1, tonumber(ARGV[1]) do
+  held[view], first_key[view], first_arg[view] = KEYS[key], key, arg
+  key = key + 4 + ARGV[arg]
+  arg = arg + 7 + ARGV[arg] + 2 * ARGV[arg + 1]
+end
+held = redis.call('MGET', unpack(held))
+for view, arg in ipairs(first_arg) do
+  if (held[view] or '') ~= ARGV[arg + 2] then return 0 end
+end
+local set, last = {}, {}
+for view, arg in ipairs(first_arg) do
+  local key, rows, parked = first_key[view], tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+  if ARGV[arg + 2] == '' then redis.call('DEL', KEYS[key + 1], KEYS[key + 2], KEYS[key + 3]) end
+  for row = 1, rows do
+    set[#set + 1] = KEYS[key + 3 + row]
+    set[#set + 1] = ARGV[arg + 6 + row]
+    if #set >= 2000 then
+      redis.call('MSET', unpack(set))
+      set = {}
+    end
+  end
+  for at = arg + 7 + rows, arg + 5 + rows + 2 * parked, 2 do
+    redis.call('RPUSH', KEYS[key + 1], ARGV[at])
+    redis.call('SADD', KEYS[key + 2], ARGV[at + 1])
+  end
+  last[#last + 1] = KEYS[key]
+  last[#last + 1] = ARGV[arg + 3]
+  if ARGV[arg + 4] ~= '' then
+    last[#last + 1] = KEYS[key + 3]
+    last[#last + 1] = ARGV[arg + 4]
+  end
+end
+for _, value in ipairs(last) do set[#set + 1] = value end
+redis.call('MSET', unpack(set))
+for _, arg in ipairs(first_arg) do
+  if ARGV[arg + 6] ~= '' then redis.call('PUBLISH', ARGV[arg + 5], ARGV[arg + 6]) end
+end
+return 1
+)lua";
 
 static const char *const *more_topics(const struct view *view) {
     static const char *const none[] = {NULL};
@@ -128,33 +151,58 @@ static bool store_load(struct projector_store *store, int32_t shard, struct aren
     return true;
 }
 
+/* ---- shards of several views ---- */
+
+/* One more than the highest that a part names. */
+static int32_t shards_named(const struct store_part *parts, size_t count) {
+    int32_t shards = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < parts[i].row_count; k++)
+            shards = parts[i].rows[k]->shard < shards ? shards : parts[i].rows[k]->shard + 1;
+        for (size_t k = 0; k < parts[i].shard_count; k++)
+            shards = parts[i].shards[k].shard < shards ? shards : parts[i].shards[k].shard + 1;
+    }
+    return shards;
+}
+
+static struct str join(struct arena *arena, struct str prefix, struct str key) {
+    char *text = arena_alloc(arena, prefix.len + key.len);
+    memcpy(text, prefix.ptr, prefix.len);
+    memcpy(text + prefix.len, key.ptr, key.len);
+    return (struct str){text, prefix.len + key.len};
+}
+
 /* ---- rows: one MGET per shard, all in one round trip ---- */
+
+struct read {
+    const struct projector_store *store;
+    struct view_row *row;
+};
 
 struct reads {
     struct redis_command *commands;
-    struct view_row **rows; /* in the order of the commands' keys */
+    struct read *rows; /* in the order of the commands' keys */
     size_t command_count;
     size_t row_count;
 };
 
-static void reads_add_shard(struct reads *reads, const struct projector_store *store, struct view_row *const *rows,
-                            size_t count, int32_t shard, struct arena *arena) {
-    struct str *args = arena_array(arena, struct str, count + 1);
+static void reads_add_shard(struct reads *reads, const struct store_part *parts, size_t count, size_t rows_left,
+                            int32_t shard, struct arena *arena) {
+    struct str *args = arena_array(arena, struct str, rows_left + 1);
     size_t arg_count = 0;
     args[arg_count++] = STR("MGET");
-    for (size_t i = 0; i < count; i++)
-        if (rows[i]->shard == shard) {
-            args[arg_count++] = redis_key_row(arena, store->view, shard, generation_of(store, shard), rows[i]->key);
-            reads->rows[reads->row_count++] = rows[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct projector_store *store = parts[i].store;
+        struct str prefix = redis_key_row(arena, store->view, shard, generation_of(store, shard), STR(""));
+        for (size_t k = 0; k < parts[i].row_count; k++) {
+            if (parts[i].rows[k]->shard != shard)
+                continue;
+            args[arg_count++] = join(arena, prefix, parts[i].rows[k]->key);
+            reads->rows[reads->row_count++] = (struct read){store, parts[i].rows[k]};
         }
-    reads->commands[reads->command_count++] = (struct redis_command){args, arg_count};
-}
-
-static bool shard_seen_before(struct view_row *const *rows, size_t at) {
-    for (size_t i = 0; i < at; i++)
-        if (rows[i]->shard == rows[at]->shard)
-            return true;
-    return false;
+    }
+    if (arg_count > 1)
+        reads->commands[reads->command_count++] = (struct redis_command){args, arg_count};
 }
 
 static bool row_decode(const struct projector_store *store, struct view_row *row, struct str bytes, struct arena *arena,
@@ -168,25 +216,41 @@ static bool row_decode(const struct projector_store *store, struct view_row *row
     return true;
 }
 
-static bool store_load_rows(struct projector_store *store, struct view_row *const *rows, size_t count,
-                            struct arena *arena, struct err *err) {
-    struct reads reads = {arena_array(arena, struct redis_command, count), arena_array(arena, struct view_row *, count),
-                          0, 0};
-    const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
+static bool load_together(const struct store_part *parts, size_t count, struct arena *arena, struct err *err) {
+    int32_t shards = shards_named(parts, count);
+    size_t rows = 0, row = 0;
     for (size_t i = 0; i < count; i++)
-        if (!shard_seen_before(rows, i))
-            reads_add_shard(&reads, store, rows, count, rows[i]->shard, arena);
-    if (!redis_pipeline(store->redis, reads.commands, reads.command_count, replies, err))
+        rows += parts[i].row_count;
+    if (!rows)
+        return true;
+    struct reads reads = {arena_array(arena, struct redis_command, shards), arena_array(arena, struct read, rows), 0,
+                          0};
+    const struct redisReply **replies = arena_array(arena, const struct redisReply *, shards);
+    for (int32_t shard = 0; shard < shards && reads.row_count < rows; shard++)
+        reads_add_shard(&reads, parts, count, rows - reads.row_count, shard, arena);
+    if (!redis_pipeline(parts[0].store->redis, reads.commands, reads.command_count, replies, err))
         return false;
-    size_t row = 0;
     for (size_t i = 0; i < reads.command_count; i++)
-        for (size_t k = 0; k < redis_count(replies[i]); k++)
-            if (!row_decode(store, reads.rows[row++], redis_text(redis_item(replies[i], k)), arena, err))
+        for (size_t k = 0; k < redis_count(replies[i]); k++, row++)
+            if (!row_decode(reads.rows[row].store, reads.rows[row].row, redis_text(redis_item(replies[i], k)), arena,
+                            err))
                 return false;
     return true;
 }
 
-/* ---- saving ---- */
+static bool store_load_rows(struct projector_store *store, struct view_row *const *rows, size_t count,
+                            struct arena *arena, struct err *err) {
+    return load_together(&(struct store_part){.store = store, .rows = rows, .row_count = count}, 1, arena, err);
+}
+
+/* ---- saving: one script call per shard, all in one round trip ---- */
+
+struct save_args {
+    struct str *keys;
+    struct str *values;
+    size_t key_count;
+    size_t value_count;
+};
 
 static struct str encode(const struct schema_subject *subject, const void *value, struct arena *arena) {
     BUF_AUTO bytes = {0};
@@ -205,44 +269,95 @@ static struct str changed_keys(const struct shard_save *save, struct arena *aren
     return arena_dup(arena, buf_str(&keys));
 }
 
-static struct redis_command save_command(const struct projector_store *store, const struct shard_save *save,
-                                         struct arena *arena) {
+static void save_add_keys(struct save_args *args, const struct projector_store *store, const struct shard_save *save,
+                          struct arena *arena) {
+    struct str prefix = redis_key_row(arena, store->view, save->shard, generation_of(store, save->shard), STR(""));
+    args->keys[args->key_count++] = key_of_shard(store, arena, save->shard, REDIS_POSITIONS);
+    args->keys[args->key_count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED);
+    args->keys[args->key_count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED_SUBJECTS);
+    args->keys[args->key_count++] = key_of_shard(store, arena, save->shard, REDIS_WHOLE);
+    for (size_t i = 0; i < save->row_count; i++)
+        args->keys[args->key_count++] = join(arena, prefix, save->rows[i]->key);
+}
+
+static void save_add_values(struct save_args *args, const struct projector_store *store, const struct shard_save *save,
+                            struct arena *arena) {
     const struct schema_subject *parked = schema_subject_find(STR("state/parked"));
-    struct str *args = arena_array(arena, struct str, 10 + 2 * save->row_count + 2 * save->parked_count);
     int32_t generation = generation_of(store, save->shard);
-    size_t count = 0;
-    args[count++] = arena_printf(arena, "%zu", 4 + save->row_count);
-    args[count++] = key_of_shard(store, arena, save->shard, REDIS_POSITIONS);
-    args[count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED);
-    args[count++] = key_of_shard(store, arena, save->shard, REDIS_PARKED_SUBJECTS);
-    args[count++] = key_of_shard(store, arena, save->shard, REDIS_WHOLE);
+    args->values[args->value_count++] = arena_printf(arena, "%zu", save->row_count);
+    args->values[args->value_count++] = arena_printf(arena, "%zu", save->parked_count);
+    args->values[args->value_count++] = save->expected.ptr ? save->expected : STR("");
+    args->values[args->value_count++] = save->positions;
+    args->values[args->value_count++] = save->whole ? arena_printf(arena, "%d", generation) : STR("");
+    args->values[args->value_count++] = redis_channel(arena, store->view);
+    args->values[args->value_count++] = store->building ? STR("") : changed_keys(save, arena);
     for (size_t i = 0; i < save->row_count; i++)
-        args[count++] = redis_key_row(arena, store->view, save->shard, generation, save->rows[i]->key);
-    args[count++] = save->expected.ptr ? save->expected : STR("");
-    args[count++] = save->positions;
-    args[count++] = save->whole ? arena_printf(arena, "%d", generation) : STR("");
-    args[count++] = redis_channel(arena, store->view);
-    args[count++] = store->building ? STR("") : changed_keys(save, arena);
-    for (size_t i = 0; i < save->row_count; i++)
-        args[count++] = encode(store->subject, save->rows[i]->value, arena);
+        args->values[args->value_count++] = encode(store->subject, save->rows[i]->value, arena);
     for (size_t i = 0; i < save->parked_count; i++) {
-        args[count++] = encode(parked, &save->parked[i], arena);
-        args[count++] = save->parked[i].subject;
+        args->values[args->value_count++] = encode(parked, &save->parked[i], arena);
+        args->values[args->value_count++] = save->parked[i].subject;
     }
-    return (struct redis_command){args, count};
+}
+
+/* What all parts have to save in this shard; no arguments: nothing. */
+static struct redis_command save_command(const struct store_part *parts, size_t count, int32_t shard,
+                                         struct arena *arena) {
+    struct save_args args = {0};
+    size_t views = 0, keys = 0, values = 1;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].shard_count; k++) {
+            const struct shard_save *save = &parts[i].shards[k];
+            if (save->shard != shard)
+                continue;
+            views++;
+            keys += 4 + save->row_count;
+            values += 7 + save->row_count + 2 * save->parked_count;
+        }
+    if (!views)
+        return (struct redis_command){NULL, 0};
+    struct str *all = arena_array(arena, struct str, 1 + keys + values);
+    all[0] = arena_printf(arena, "%zu", keys);
+    args.keys = all + 1;
+    args.values = all + 1 + keys;
+    args.values[args.value_count++] = arena_printf(arena, "%zu", views);
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].shard_count; k++)
+            if (parts[i].shards[k].shard == shard) {
+                save_add_keys(&args, parts[i].store, &parts[i].shards[k], arena);
+                save_add_values(&args, parts[i].store, &parts[i].shards[k], arena);
+            }
+    return (struct redis_command){all, 1 + keys + values};
+}
+
+static void tell_conflict(const struct store_part *parts, size_t count, int32_t shard, bool conflict) {
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < parts[i].shard_count; k++)
+            if (parts[i].shards[k].shard == shard)
+                parts[i].shards[k].conflict = conflict;
+}
+
+static bool save_together(const struct store_part *parts, size_t count, struct arena *arena, struct err *err) {
+    int32_t shards = shards_named(parts, count);
+    struct redis_command *commands = arena_array(arena, struct redis_command, shards);
+    const struct redisReply **replies = arena_array(arena, const struct redisReply *, shards);
+    int32_t *shard_of = arena_array(arena, int32_t, shards);
+    size_t command_count = 0;
+    for (int32_t shard = 0; shard < shards; shard++) {
+        commands[command_count] = save_command(parts, count, shard, arena);
+        shard_of[command_count] = shard;
+        command_count += commands[command_count].count > 0;
+    }
+    struct projector_store *first = parts[0].store;
+    if (!redis_eval_pipeline(first->redis, &first->save, commands, command_count, replies, err))
+        return false;
+    for (size_t i = 0; i < command_count; i++)
+        tell_conflict(parts, count, shard_of[i], redis_integer(replies[i]) != 1);
+    return true;
 }
 
 static bool store_save(struct projector_store *store, struct shard_save *shards, size_t count, struct arena *arena,
                        struct err *err) {
-    struct redis_command *commands = arena_array(arena, struct redis_command, count);
-    const struct redisReply **replies = arena_array(arena, const struct redisReply *, count);
-    for (size_t i = 0; i < count; i++)
-        commands[i] = save_command(store, &shards[i], arena);
-    if (!redis_eval_pipeline(store->redis, &store->save, commands, count, replies, err))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        shards[i].conflict = redis_integer(replies[i]) != 1;
-    return true;
+    return save_together(&(struct store_part){.store = store, .shards = shards, .shard_count = count}, 1, arena, err);
 }
 
 const struct projector_store_ops projector_redis = {.name = "redis",
@@ -251,4 +366,6 @@ const struct projector_store_ops projector_redis = {.name = "redis",
                                                     .close = store_close,
                                                     .load = store_load,
                                                     .load_rows = store_load_rows,
-                                                    .save = store_save};
+                                                    .save = store_save,
+                                                    .load_together = load_together,
+                                                    .save_together = save_together};

@@ -48,6 +48,15 @@ struct shard_held {
     size_t parked_count;
 };
 
+/* What one of several projectors that share a thread has to load or to save. */
+struct store_part {
+    struct projector_store *store;
+    struct view_row *const *rows; /* to load */
+    size_t row_count;
+    struct shard_save *shards; /* to save */
+    size_t shard_count;
+};
+
 struct projector_store_ops {
     const char *name; /* "redis" */
     /* Topics that it reads for this view beyond the view's own, NULL-terminated. */
@@ -64,6 +73,10 @@ struct projector_store_ops {
      * held. False: it is not known which were saved. */
     bool (*save)(struct projector_store *store, struct shard_save *shards, size_t count, struct arena *arena,
                  struct err *err);
+    /* The same for several views, all of the same URL, in one round trip each. A conflict of one may be told of that
+     * shard in all of them. NULL: there is nothing to be gained. */
+    bool (*load_together)(const struct store_part *parts, size_t count, struct arena *arena, struct err *err);
+    bool (*save_together)(const struct store_part *parts, size_t count, struct arena *arena, struct err *err);
 };
 
 extern const struct projector_store_ops projector_redis, projector_postgres;

@@ -260,6 +260,89 @@ static void test_zombie_is_refused(void **state) {
     arena_free(&arena);
 }
 
+/* ---- several views in one thread ---- */
+
+struct together {
+    struct runner runners[VIEW_COUNT];
+    pthread_t thread;
+    bool ok;
+    struct err err;
+};
+
+static void *together_main(void *user) {
+    struct together *together = user;
+    const struct projector_config *configs[VIEW_COUNT];
+    for (size_t i = 0; i < VIEW_COUNT; i++)
+        configs[i] = &together->runners[i].config;
+    together->ok = projector_run_together(together->runners[0].world->log, configs, VIEW_COUNT,
+                                          &together->runners[0].stop, &together->err);
+    return NULL;
+}
+
+static void together_start(struct together *together, struct world *world) {
+    for (size_t i = 0; i < VIEW_COUNT; i++) {
+        runner_init(&together->runners[i], world, views_all[i]);
+        together->runners[i].config.batch_max = 7;
+    }
+    assert_int_equal(pthread_create(&together->thread, NULL, together_main, together), 0);
+}
+
+static void together_await(const struct world *world, void (*meanwhile)(const char *url)) {
+    for (size_t i = 0; i < VIEW_COUNT; i++)
+        await_read_while(world, views_all[i], meanwhile);
+}
+
+static void together_stop(struct together *together) {
+    atomic_store(&together->runners[0].stop, true);
+    projector_wake(&together->runners[0].waker);
+    pthread_join(together->thread, NULL);
+    if (!together->ok)
+        fail_msg("%s", together->err.detail);
+}
+
+/* They come to the same rows as each alone, also when connections are cut and when all is wiped meanwhile: then all
+ * shards of all views find other positions than they expect, and begin again. */
+static void test_together(void **state) {
+    (void)state;
+    struct world world;
+    struct together together;
+    world_open(&world);
+    story_trade(&world.story, 0, 12);
+    together_start(&together, &world);
+    together_await(&world, cut_now_and_then);
+    test_store.wipe(world.store_url);
+    story_trade(&world.story, 12, 24); /* something must come to each shard for it to notice by */
+    together_await(&world, NULL);
+    together_stop(&together);
+    read_all(&world, 0);
+    char *dump = dump_of(&world), *expected;
+    test_store.wipe(world.store_url);
+    expected = expected_of(&world);
+    assert_dumps_equal(dump, expected);
+    free(dump);
+    free(expected);
+    world_close(&world);
+}
+
+/* One view's shards are halted: the others go on. */
+static void test_together_one_halts(void **state) {
+    (void)state;
+    struct world world;
+    struct together together;
+    world_open(&world);
+    story_trade(&world.story, 0, 4);
+    struct story_order order = placed_order(&world, 50);
+    say_delivered(&world, order.id, 2, 1);
+    story_flush(&world.story);
+    together_start(&together, &world);
+    await_halted(&together.runners[1], 1);
+    await_read(&world, views_all[0]);
+    await_read(&world, views_all[2]);
+    assert_int_equal(atomic_load(&together.runners[0].halted) + atomic_load(&together.runners[2].halted), 0);
+    together_stop(&together);
+    world_close(&world);
+}
+
 #define PROJECTOR_TESTS                                                                                                \
     cmocka_unit_test(test_rows), cmocka_unit_test(test_restart_midway), cmocka_unit_test(test_rebuild_is_equal),       \
         cmocka_unit_test(test_wipe_while_running), cmocka_unit_test(test_cut_connections),                             \
@@ -268,6 +351,7 @@ static void test_zombie_is_refused(void **state) {
         cmocka_unit_test(test_gap_halts), cmocka_unit_test(test_missing_beginning_halts),                              \
         cmocka_unit_test(test_unknown_schema_halts), cmocka_unit_test(test_poison_parks_its_subject),                  \
         cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts),                \
-        cmocka_unit_test(test_lost_tail_halts)
+        cmocka_unit_test(test_lost_tail_halts), cmocka_unit_test(test_together),                                       \
+        cmocka_unit_test(test_together_one_halts)
 
 #endif
