@@ -23,6 +23,8 @@ struct cli_command {
 
 extern const char tail_help[], lag_help[], top_help[], topics_help[], verify_help[], feed_help[], provider_help[],
     dlq_help[], bench_help[], export_help[];
+extern const char rebuild_help[];
+int rebuild_main(int argc, char **argv);
 int up_main(int argc, char **argv);
 int tail_main(int argc, char **argv);
 int export_main(int argc, char **argv);

@@ -54,6 +54,7 @@ static const struct cli_command commands[] = {
     {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
+    {"rebuild", "Make read models anew from the log, beside the live ones", rebuild_help, rebuild_main},
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},
     {"provider", "Run a sandbox payment provider", provider_help, provider_main},

@@ -110,19 +110,6 @@ static bool view_stands(struct comparison *c, struct err *err) {
 
 /* ---- rows ---- */
 
-/* The way to the first field that differs: order.status */
-static void add_difference(const struct schema_type *type, const char *a, const char *b, struct buf *path) {
-    for (size_t i = 0; i < type->field_count; i++) {
-        const struct schema_field *field = &type->fields[i];
-        if (avro_equal(field->type, a + field->offset, b + field->offset))
-            continue;
-        buf_printf(path, "%s%s", path->len ? "." : "", field->name);
-        if (field->type->kind == SCHEMA_RECORD)
-            add_difference(field->type, a + field->offset, b + field->offset, path);
-        return;
-    }
-}
-
 static const struct schema_type *row_type(const struct comparison *c) {
     return schema_subject_find(str_from(c->view->subject))->current->branches[0].type;
 }
@@ -130,7 +117,7 @@ static const struct schema_type *row_type(const struct comparison *c) {
 static void row_differs(struct comparison *c, const struct fold_row *row, struct str key, const void *held,
                         const void *folded) {
     BUF_AUTO path = {0};
-    add_difference(row_type(c), held, folded, &path);
+    avro_difference(row_type(c), held, folded, &path);
     verify_violation(c->result, &row->at, "%s: the %s %.*s is not what the log comes to, in %s", c->check->ops->name,
                      c->view->key_name, STR_ARG(key), path.ptr ? path.ptr : "?");
 }

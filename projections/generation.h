@@ -30,8 +30,10 @@ struct generation_host {
     void *user;
     /* Brings the generation to exactly where the live one stands now. */
     bool (*advance)(void *user, struct err *err);
-    /* Whether a shard stands at the same place in both. */
-    bool (*comparable)(void *user, const struct view *view, int32_t shard);
+    /* Whether a view's shards then stand at the same places in both: else there is nothing to compare it with. */
+    bool (*comparable)(void *user, const struct view *view);
+    /* This shard is live: it is not to be read on any more. */
+    void (*settled)(void *user, const struct view *view, int32_t shard);
     void (*compared)(void *user, int64_t rows);
     void (*differs)(void *user, const struct generation_difference *difference);
     /* Now and then, while it takes long; false ends it. */

@@ -94,6 +94,16 @@ static int64_t next_offset(const struct refold_view *view, int32_t shard, size_t
     return view->projector.shards[shard].positions.state.topics.items[topic].next_offset;
 }
 
+void refold_end_shard(struct refold_view *view, int32_t shard) {
+    view->projector.shards[shard].state = SHARD_HALTED;
+    for (size_t topic = 0; topic < view->projector.topic_count; topic++)
+        *refold_limit(view, shard, topic) = next_offset(view, shard, topic);
+}
+
+bool refold_shard_has_ended(const struct refold_view *view, int32_t shard) {
+    return view->projector.shards[shard].state == SHARD_HALTED;
+}
+
 int64_t refold_left(const struct refold *refold) {
     int64_t left = 0;
     for (size_t i = 0; i < refold->view_count; i++) {
@@ -112,6 +122,8 @@ static bool seek(struct refold *refold, struct err *err) {
     for (size_t i = 0; i < refold->view_count; i++) {
         struct refold_view *view = &refold->views[i];
         for (int32_t shard = 0; shard < view->projector.shard_count; shard++) {
+            if (refold_shard_has_ended(view, shard))
+                continue;
             view->projector.shards[shard].state = SHARD_RUNNING;
             for (size_t topic = 0; topic < view->projector.topic_count; topic++) {
                 int64_t at = next_offset(view, shard, topic);

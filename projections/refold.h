@@ -42,6 +42,9 @@ void refold_use(struct refold_view *view, const struct projector_store_ops *ops,
                 struct arena *rows);
 /* Where a shard stands by its store: load of projector_store_ops. */
 CHECK_RESULT bool refold_load(struct refold *refold, struct refold_view *view, int32_t shard, struct err *err);
+/* Nothing more is read of this shard. */
+void refold_end_shard(struct refold_view *view, int32_t shard);
+bool refold_shard_has_ended(const struct refold_view *view, int32_t shard);
 int64_t *refold_limit(const struct refold_view *view, int32_t shard, size_t topic);
 /* How many records there are up to the limits. */
 int64_t refold_left(const struct refold *refold);

@@ -30,6 +30,8 @@ void avro_to_json(const struct schema_type *type, const void *value, struct buf 
 void avro_copy(const struct schema_type *type, const void *value, struct arena *arena, void *ret);
 /* Equal in every field. */
 bool avro_equal(const struct schema_type *type, const void *a, const void *b);
+/* Appends the way to the first field in which two records differ (order.status); nothing when they are equal. */
+void avro_difference(const struct schema_type *type, const void *a, const void *b, struct buf *ret);
 
 /* Subjects: a topic's name, or state/…, view/…, intent/…  NULL when there is none. */
 const struct schema_subject *schema_subject_find(struct str name);

@@ -83,3 +83,16 @@ bool avro_equal(const struct schema_type *type, const void *a, const void *b) {
     }
     return false;
 }
+
+void avro_difference(const struct schema_type *type, const void *a, const void *b, struct buf *ret) {
+    for (size_t i = 0; i < type->field_count; i++) {
+        const struct schema_field *field = &type->fields[i];
+        const char *in_a = (const char *)a + field->offset, *in_b = (const char *)b + field->offset;
+        if (avro_equal(field->type, in_a, in_b))
+            continue;
+        buf_printf(ret, "%s%s", ret->len ? "." : "", field->name);
+        if (field->type->kind == SCHEMA_RECORD)
+            avro_difference(field->type, in_a, in_b, ret);
+        return;
+    }
+}

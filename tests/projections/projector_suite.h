@@ -6,6 +6,7 @@
 
 #include "core/domain/cart.h"
 #include "tests/projections/projector_faults.h"
+#include "tests/projections/projector_rebuild.h"
 #include "tests/projections/projector_records.h"
 
 /* ---- rows ---- */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
+#include "projections/generation.h"
 #include "projections/loop.h"
 #include "tests/projections/story_orders.h"
 
@@ -14,6 +15,7 @@ enum { WAIT_MS = 30000 };
 /* What differs between the stores, for a suite that is the same for all. */
 struct test_store {
     const struct projector_store_ops *ops;
+    const struct generation_ops *generation;
     void (*make)(char **ret_url); /* an empty one */
     void (*drop)(char *url);
     void (*wipe)(const char *url); /* all rows and positions, under whoever uses them */

@@ -89,7 +89,7 @@ static int64_t parked(const char *url) {
     return number(url, "SELECT count(*) FROM view.parked");
 }
 
-const struct test_store test_store = {&projector_postgres, make, drop, wipe, cut, dump, parked};
+const struct test_store test_store = {&projector_postgres, &generation_postgres, make, drop, wipe, cut, dump, parked};
 
 /* ---- what is more than rows ---- */
 
@@ -358,6 +358,7 @@ static void test_generations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         PROJECTOR_TESTS,
+        REBUILD_TESTS,
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_sales),
         cmocka_unit_test(test_stock_ledger),

@@ -128,10 +128,10 @@ static int64_t parked(const char *url) {
     return count;
 }
 
-const struct test_store test_store = {&projector_redis, make, drop, wipe, cut, dump, parked};
+const struct test_store test_store = {&projector_redis, &generation_redis, make, drop, wipe, cut, dump, parked};
 
 int main(void) {
-    const struct CMUnitTest tests[] = {PROJECTOR_TESTS};
+    const struct CMUnitTest tests[] = {PROJECTOR_TESTS, REBUILD_TESTS};
     if (!getenv("ORDERLOG_TEST_REDIS_URL")) {
         fprintf(stderr, "ORDERLOG_TEST_REDIS_URL is not set: tests/run sets it\n");
         return getenv("CI") ? 1 : TEST_SKIPPED;
