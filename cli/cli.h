@@ -22,7 +22,7 @@ struct cli_command {
 };
 
 extern const char tail_help[], lag_help[], top_help[], topics_help[], verify_help[], feed_help[], provider_help[],
-    dlq_help[], bench_help[], export_help[];
+    dlq_help[], payments_help[], bench_help[], export_help[];
 extern const char rebuild_help[];
 int rebuild_main(int argc, char **argv);
 int up_main(int argc, char **argv);
@@ -33,6 +33,7 @@ int top_main(int argc, char **argv);
 int topics_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
 int dlq_main(int argc, char **argv);
+int payments_main(int argc, char **argv);
 int feed_main(int argc, char **argv);
 int provider_main(int argc, char **argv);
 int bench_main(int argc, char **argv);

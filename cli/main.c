@@ -56,6 +56,7 @@ static const struct cli_command commands[] = {
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
     {"rebuild", "Make read models anew from the log, beside the live ones", rebuild_help, rebuild_main},
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
+    {"payments", "List and retry what stands open with the payment provider", payments_help, payments_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},
     {"provider", "Run a sandbox payment provider", provider_help, provider_main},
     {"bench", "Measure what an order costs", bench_help, bench_main},
