@@ -2,8 +2,6 @@
 #include "cli/bench.h"
 
 #include <getopt.h>
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -48,19 +46,6 @@ const char bench_help[] =
     "  . var/env && orderlog bench --orders 20000 --rate 500\n";
 
 enum { QUIET_S = 300, IDLE_MS = 1000, CLOSED_AT_ONCE = 64, OPEN_AT_ONCE = 1024 };
-
-struct bench {
-    struct bench_options options;
-    struct log *log;
-    struct bench_net *net;
-    struct bench_shop shop;
-    struct bench_procs procs;
-    struct bench_procs before;
-    int64_t records; /* in the log, before; then those that were written */
-    double idle_cpu_us_per_s;
-    double seconds;
-    int64_t own_cpu_us;
-};
 
 /* ---- options ---- */
 
@@ -238,124 +223,40 @@ static bool run_hook(const struct bench *bench, const char *when, struct err *er
     return status == 0 || err_set(err, ERR_IO, "'%s' ended with status %d", command.ptr, status);
 }
 
+/* How much of the machine was not for the stack and us: a run beside other work costs more. */
+static bool judge_machine(struct bench *bench, const struct bench_machine *before, int64_t own_us, struct err *err) {
+    struct bench_machine now;
+    if (!bench_machine_read(&now, err))
+        return false;
+    double total_us = (double)(now.total_us - before->total_us), spent_us = (double)own_us;
+    for (size_t i = 0; i < bench->procs.count; i++)
+        spent_us += (double)(bench->procs.items[i].cpu_us - bench->before.items[i].cpu_us);
+    double others_us = (double)(now.busy_us - before->busy_us) - spent_us;
+    bench->others_share = total_us > 0 && others_us > 0 ? others_us / total_us : 0;
+    bench->stolen_share = total_us > 0 ? (double)(now.stolen_us - before->stolen_us) / total_us : 0;
+    return true;
+}
+
 static bool measure(struct bench *bench, struct err *err) {
     int64_t records;
     if (!run_hook(bench, "begin", err) || !count_records(bench, &bench->records, err) || !measure_idle(bench, err))
         return false;
     bench->before = bench->procs;
+    struct bench_machine machine;
+    if (!bench_machine_read(&machine, err))
+        return false;
     int64_t own_us = bench_own_cpu_us(), started_us = clock_monotonic_us();
     bool ok = bench_shop_sell(&bench->shop, (size_t)bench->options.warmup, (size_t)bench->options.orders,
                               bench->options.rate, err);
     bench->seconds = (double)(clock_monotonic_us() - started_us) / 1e6;
     bench->own_cpu_us = bench_own_cpu_us() - own_us;
-    if (!ok || !wait_quiet(bench, err) || !bench_procs_cpu(&bench->procs, err) || !run_hook(bench, "end", err) ||
+    if (!ok || !wait_quiet(bench, err) || !bench_procs_cpu(&bench->procs, err) ||
+        !judge_machine(bench, &machine, bench_own_cpu_us() - own_us, err) || !run_hook(bench, "end", err) ||
         !count_records(bench, &records, err))
         return false;
     bench->records = records - bench->records;
     bench_procs_pss(&bench->procs);
     return true;
-}
-
-/* ---- the result ---- */
-
-static int compare_latencies(const void *left, const void *right) {
-    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-    return (a > b) - (a < b);
-}
-
-/* The smallest that so many percent are not above, in ms with a µs' precision. */
-static json_t *percentile(const uint32_t *sorted, size_t count, double percent) {
-    size_t rank = (size_t)ceil(percent / 100 * (double)count);
-    return count ? json_real(sorted[rank ? rank - 1 : 0] / 1000.0) : json_null();
-}
-
-static json_t *rounded(double value, double step) {
-    return json_real(round(value / step) * step);
-}
-
-/* All latencies of confirmed orders, sorted. */
-static uint32_t *sort_latencies(const struct bench *bench, size_t *ret_count) {
-    const struct bench_shop *shop = &bench->shop;
-    uint32_t *sorted = mem_alloc((size_t)bench->options.orders * sizeof *sorted);
-    *ret_count = 0;
-    for (size_t i = (size_t)bench->options.warmup; i < shop->order_count; i++)
-        if (shop->orders[i].confirmed)
-            sorted[(*ret_count)++] = shop->orders[i].latency_us;
-    qsort(sorted, *ret_count, sizeof *sorted, compare_latencies);
-    return sorted;
-}
-
-static json_t *counts_json(const struct map *counts) {
-    json_t *json = json_object();
-    for (struct map_entry *e = map_next(counts, NULL); e; e = map_next(counts, e))
-        json_object_setn_new(json, e->key.ptr, e->key.len, json_integer((intptr_t)e->value));
-    return json;
-}
-
-static void add_to(json_t *object, const char *key, double more) {
-    json_object_set_new(object, key, rounded(json_real_value(json_object_get(object, key)) + more, 0.1));
-}
-
-static json_t *cpu_json(const struct bench *bench, size_t orders) {
-    json_t *json = json_object();
-    for (size_t i = 0; orders && i < bench->procs.count; i++) {
-        double us = (double)(bench->procs.items[i].cpu_us - bench->before.items[i].cpu_us) / (double)orders;
-        add_to(json, "total", us);
-        add_to(json, bench->procs.items[i].name, us);
-    }
-    return json;
-}
-
-static json_t *pss_json(const struct bench *bench) {
-    json_t *json = json_object();
-    for (size_t i = 0; i < bench->procs.count; i++)
-        if (bench->procs.items[i].pss_mib >= 0)
-            add_to(json, bench->procs.items[i].name, bench->procs.items[i].pss_mib);
-    return json;
-}
-
-static json_t *result_json(const struct bench *bench, const uint32_t *sorted, size_t confirmed) {
-    const struct bench_options *options = &bench->options;
-    double n = confirmed ? (double)confirmed : 1;
-    json_t *json = json_object();
-    json_object_set_new(json, "orders", json_integer((json_int_t)confirmed));
-    json_object_set_new(json, "seconds", rounded(bench->seconds, 0.001));
-    json_object_set_new(json, "orders_per_s", rounded((double)confirmed / bench->seconds, 0.1));
-    json_object_set_new(json, "p50_ms", percentile(sorted, confirmed, 50));
-    json_object_set_new(json, "p90_ms", percentile(sorted, confirmed, 90));
-    json_object_set_new(json, "p99_ms", percentile(sorted, confirmed, 99));
-    json_object_set_new(json, "p999_ms", percentile(sorted, confirmed, 99.9));
-    json_object_set_new(json, "max_ms", percentile(sorted, confirmed, 100));
-    json_object_set_new(json, "cpu_us_per_order", cpu_json(bench, confirmed));
-    json_object_set_new(json, "pss_mib", pss_json(bench));
-    json_object_set_new(json, "generator_us_per_order", rounded((double)bench->own_cpu_us / n, 0.1));
-    json_object_set_new(json, "requests_per_order", rounded((double)bench->shop.requests / n, 0.01));
-    json_object_set_new(json, "records_per_order", rounded((double)bench->records / n, 0.01));
-    json_object_set_new(json, "idle_cpu_us_per_s", rounded(bench->idle_cpu_us_per_s, 1));
-    json_object_set_new(json, "concurrency", json_integer(options->concurrency));
-    json_object_set_new(json, "rate", options->rate > 0 ? json_real(options->rate) : json_null());
-    json_object_set_new(json, "hot", json_boolean(options->hot));
-    json_object_set_new(json, "lines", json_integer(options->lines));
-    json_object_set_new(json, "skus", json_integer(options->skus));
-    json_object_set_new(json, "not_confirmed", counts_json(&bench->shop.outcomes));
-    json_object_set_new(json, "problems", counts_json(&bench->shop.problems));
-    json_object_set_new(json, "reconnects", json_integer((json_int_t)bench_net_reconnects(bench->net)));
-    return json;
-}
-
-static int report(const struct bench *bench) {
-    size_t confirmed;
-    uint32_t *sorted = sort_latencies(bench, &confirmed);
-    json_t *json = result_json(bench, sorted, confirmed);
-    json_dumpf(json, stdout, JSON_REAL_PRECISION(9));
-    putchar('\n');
-    json_decref(json);
-    free(sorted);
-    if (confirmed == (size_t)bench->options.orders)
-        return CLI_OK;
-    cli_note("%zu of %lld orders were not confirmed", (size_t)bench->options.orders - confirmed,
-             (long long)bench->options.orders);
-    return CLI_NO;
 }
 
 int bench_main(int argc, char **argv) {
@@ -372,7 +273,7 @@ int bench_main(int argc, char **argv) {
         bench.shop.operator_token = token;
         bench.shop.currency = config_get("ORDERLOG_CURRENCY", "USD");
         bench.shop.location = str_cut(str_from(config_get("ORDERLOG_LOCATIONS", "main:0")), ':', &(struct str){0});
-        status = prepare(&bench, &err) && measure(&bench, &err) ? report(&bench) : cli_fail(&err);
+        status = prepare(&bench, &err) && measure(&bench, &err) ? bench_report(&bench) : cli_fail(&err);
         bench_shop_free(&bench.shop);
     }
     bench_net_close(bench.net);

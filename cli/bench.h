@@ -8,6 +8,7 @@
 #include "core/base/arena.h"
 #include "core/base/err.h"
 #include "core/base/map.h"
+#include "core/log/log.h"
 
 /* ---- bench_answer.c: the answers of an HTTP/1.1 server ---- */
 
@@ -147,5 +148,33 @@ void bench_procs_pss(struct bench_procs *procs);
 /* The value of a variable in a process's environment; false when there is none or it may not be read. */
 bool bench_proc_setting(int pid, const char *name, struct buf *ret);
 int64_t bench_own_cpu_us(void);
+
+/* The machine's processors since it was started, in microseconds of all of them together. */
+struct bench_machine {
+    int64_t total_us;
+    int64_t busy_us;   /* by any process, or the kernel */
+    int64_t stolen_us; /* taken by other virtual machines */
+};
+CHECK_RESULT bool bench_machine_read(struct bench_machine *ret, struct err *err);
+
+/* ---- bench_report.c: the result ---- */
+
+struct bench {
+    struct bench_options options;
+    struct log *log;
+    struct bench_net *net;
+    struct bench_shop shop;
+    struct bench_procs procs;
+    struct bench_procs before;
+    int64_t records; /* in the log, before; then those that were written */
+    double idle_cpu_us_per_s;
+    double others_share; /* of the machine's processors, that other processes took */
+    double stolen_share;
+    double seconds;
+    int64_t own_cpu_us;
+};
+
+/* Prints the JSON object; CLI_OK when all orders were confirmed, else CLI_NO, having said so. */
+int bench_report(const struct bench *bench);
 
 #endif

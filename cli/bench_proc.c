@@ -162,3 +162,17 @@ int64_t bench_own_cpu_us(void) {
     return (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 + usage.ru_utime.tv_usec +
            usage.ru_stime.tv_usec;
 }
+
+bool bench_machine_read(struct bench_machine *ret, struct err *err) {
+    BUF_AUTO text = {0};
+    long long user, nice, system, idle, waiting, hard, soft, stolen;
+    int64_t tick_us = 1000000 / sysconf(_SC_CLK_TCK);
+    if (!read_file("/proc/stat", &text) || !text.len ||
+        sscanf(text.ptr, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system, &idle, &waiting, &hard,
+               &soft, &stolen) != 8)
+        return err_set(err, ERR_IO, "/proc/stat cannot be read");
+    ret->busy_us = (user + nice + system + hard + soft) * tick_us;
+    ret->stolen_us = stolen * tick_us;
+    ret->total_us = ret->busy_us + ret->stolen_us + (idle + waiting) * tick_us;
+    return true;
+}

@@ -1,4 +1,5 @@
-"""What the measuring scripts share: the binary to measure, and a stack of its own for it."""
+"""What the measuring scripts share: the binary to measure, a stack of its own for it, and a run of orderlog bench."""
+import json
 import os
 import pathlib
 import shutil
@@ -53,3 +54,12 @@ class Stack:
     def __exit__(self, *_):
         subprocess.run([str(SCRIPT), "stop", str(self.dir)], check=False, stdout=sys.stderr)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def run_bench(binary, stack, *options):
+    """orderlog bench against this stack; its result."""
+    done = subprocess.run([binary, "bench", "--run-dir", f"{stack.dir}/run", *map(str, options)], env=stack.env, check=False,
+                          stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"orderlog bench ended with status {done.returncode} {done.stdout}")
+    return json.loads(done.stdout)
