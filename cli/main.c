@@ -49,7 +49,6 @@ static const struct cli_command commands[] = {
     {"up", "Run every role in one process", up_help, up_main},
     {"tail", "Show records of the log, and follow it", tail_help, tail_main},
     {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
-    {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
     {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},

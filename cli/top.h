@@ -74,7 +74,7 @@ struct top_frame {
     double requests_per_s, request_p99_s, refused_per_s, in_flight, connections, waiters, streams;
     double commits_per_s, commit_p99_s, log_bytes, disk_free_bytes;
     double postgres_up, redis_up, tables_age_s;
-    double payments_open, payments_oldest_s, timers_overdue, timers_oldest_s;
+    double payments_open, payments_oldest_s, payments_left, timers_overdue, timers_oldest_s;
     struct top_service *services; /* deciders first, then views */
     size_t service_count;
     struct top_process *processes;

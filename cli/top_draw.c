@@ -125,8 +125,10 @@ static void draw_totals(struct page *page, const struct top_frame *frame) {
         text_seconds(frame->tables_age_s, a));
     end_line(page);
     put(page, TONE_HEADING, "Waiting ");
-    put(page, frame->payments_oldest_s > 60 ? TONE_WARN : TONE_PLAIN, "payments without outcome %s, oldest %s; ",
+    put(page, frame->payments_oldest_s > 60 ? TONE_WARN : TONE_PLAIN, "payments without outcome %s, oldest %s, ",
         text_count(frame->payments_open, a), text_seconds(frame->payments_oldest_s, b));
+    put(page, frame->payments_left > 0 ? TONE_BAD : TONE_PLAIN, "left to people %s; ",
+        text_count(frame->payments_left, a));
     put(page, frame->timers_oldest_s > 60 ? TONE_WARN : TONE_PLAIN, "timers overdue %s, oldest %s",
         text_count(frame->timers_overdue, a), text_seconds(frame->timers_oldest_s, b));
     end_line(page);
@@ -281,6 +283,7 @@ void top_draw_json(const struct top_frame *frame, struct buf *ret) {
               {"tables_age_s", frame->tables_age_s});
     buf_add_str(ret, STR("},\"waiting\":{"));
     ADD_PAIRS(ret, true, {"payments", frame->payments_open}, {"payments_oldest_s", frame->payments_oldest_s},
+              {"payments_left_to_operators", frame->payments_left},
               {"timers", frame->timers_overdue}, {"timers_oldest_s", frame->timers_oldest_s});
     buf_add_str(ret, STR("},\"services\":["));
     json_services(frame, false, ret);

@@ -265,6 +265,7 @@ static void fill_totals(const struct model *model, struct top_frame *frame) {
         (double)clock_now_us() / 1e6 - max_value(model, ALL("orderlog_gauges_updated_timestamp_seconds"));
     frame->payments_open = sum_of_things(model, ALL("orderlog_payment_intents"));
     frame->payments_oldest_s = max_value(model, ALL("orderlog_payment_intents_oldest_seconds"));
+    frame->payments_left = max_value(model, ALL("orderlog_payments_left_to_operators"));
     frame->timers_overdue = sum_of_things(model, ALL("orderlog_timers_overdue"));
     frame->timers_oldest_s = max_value(model, ALL("orderlog_timers_overdue_oldest_seconds"));
 #undef WITH
