@@ -37,7 +37,7 @@ static void *on_line(void *user, const char *uri, struct MHD_Connection *connect
  * what a client did wrong is not repeated: it may hold personal data. */
 static void log_request(const struct request *request, int64_t now_us) {
     const char *path = request->route ? request->route->path : "other";
-    struct str trace = request->traceparent.len >= 35 ? (struct str){request->traceparent.ptr + 3, 32} : STR_NULL;
+    struct str trace = envelope_trace_id(request->traceparent);
     if (request->status >= 500)
         logging_err(&request->err, "http.failed", "method=%s route=%s status=%d command=%s trace_id=%.*s",
                     method_name(request->method), path, request->status, request->command_id.text, STR_ARG(trace));

@@ -157,7 +157,7 @@ void webhooks_stripe(struct request *request) {
     request->command_id = id_derive(parts, sizeof parts / sizeof parts[0]);
     count(notified->order_id.ptr ? "yes" : "no");
     if (!notified->order_id.ptr)
-        logging_write(LOG_WARN, "webhook.unrouted", "event=%.*s type=%.*s object=%.*s",
+        logging_write(LOG_WARN, "webhook.unrouted", "webhook=%.*s type=%.*s object=%.*s",
                       STR_ARG(notified->provider_event_id), STR_ARG(notified->event_type),
                       STR_ARG(notified->object_id));
     flight_start(request, &message, kept);

@@ -147,9 +147,10 @@ void batch_park(struct batch *batch, const struct item *item, const char *reason
     if (behind)
         return;
     publish_dead_letter(batch, item, op->reason);
-    logging_write(LOG_ERROR, "record.parked", "service=%s topic=%.*s partition=%d offset=%lld reason=\"%s\"",
+    logging_write(LOG_ERROR, "record.parked",
+                  "service=%s topic=%.*s partition=%d offset=%lld reason=\"%s\" trace_id=%.*s",
                   batch->loop->config.decider->service, STR_ARG(item->record->topic), item->record->partition,
-                  (long long)item->record->offset, reason);
+                  (long long)item->record->offset, reason, STR_ARG(envelope_trace_id(item->envelope.traceparent)));
 }
 
 bool batch_marked_is_due(struct batch *batch, const struct item *item) {

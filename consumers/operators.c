@@ -24,8 +24,9 @@ static struct str storable(struct batch *batch, struct str text) {
 void operators_leave(struct batch *batch, struct item *item, const char *why) {
     item->open_outcome = item->left = true;
     item->left_why = storable(batch, str_from(why));
-    logging_write(LOG_ERROR, "payments.left_to_operators", "intent=%.*s key=%.*s why=\"%.*s\"",
-                  STR_ARG(item->result->effect.id), STR_ARG(item->result->effect.key), STR_ARG(item->left_why));
+    logging_write(LOG_ERROR, "payments.left_to_operators", "intent=%.*s key=%.*s why=\"%.*s\" trace_id=%.*s",
+                  STR_ARG(item->result->effect.id), STR_ARG(item->result->effect.key), STR_ARG(item->left_why),
+                  STR_ARG(envelope_trace_id(item->result->effect.traceparent)));
 }
 
 static struct str error_of(struct batch *batch, const struct item *item) {

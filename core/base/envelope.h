@@ -32,4 +32,9 @@ struct envelope {
     int64_t origin_seq;     /* 1, 2, 3, … per origin and partition; 0 without origin */
 };
 
+/* The trace's id in a traceparent (version 00), for the log; empty when there is none. */
+static inline struct str envelope_trace_id(struct str traceparent) {
+    return traceparent.len >= 35 ? (struct str){traceparent.ptr + 3, 32} : STR("");
+}
+
 #endif

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
@@ -80,56 +81,151 @@ static void add_field(struct buf *line, struct str key, struct str value, bool q
         buf_add_json_string(line, value);
 }
 
+/* ---- fields: the format is read here rather than by printf, so that no value can pass for another field ---- */
+
+struct conversion {
+    char spec[24]; /* without its length modifier and its conversion character */
+    size_t spec_len;
+    int precision; /* -1: none */
+    int length;    /* 0 int, 1 long, 2 long long, 3 size_t, 4 intmax_t, 5 ptrdiff_t; shorter ones are promoted to int */
+    char type;
+};
+
+static const char *read_length(const char *at, int *ret) {
+    *ret = 0;
+    for (; *at == 'h' || *at == 'l'; at++)
+        *ret += *at == 'l';
+    if (*at == 'z' || *at == 'j' || *at == 't')
+        *ret = *at++ == 'z' ? 3 : at[-1] == 'j' ? 4 : 5;
+    return at;
+}
+
+/* `at` stands behind the percent sign; flags, width and precision are taken over, a `*` as the number that it is. */
+static const char *conversion_read(const char *at, va_list *args, struct conversion *ret) {
+    bool in_precision = false;
+    *ret = (struct conversion){.spec = "%", .spec_len = 1, .precision = -1};
+    for (; *at && strchr("-+ #0123456789.*", *at); at++) {
+        char piece[12] = {*at};
+        int star = *at == '*' ? va_arg(*args, int) : 0;
+        if (*at == '*')
+            snprintf(piece, sizeof piece, "%d", star);
+        if (*at == '.') {
+            in_precision = true;
+            ret->precision = 0;
+        } else if (in_precision) {
+            ret->precision = *at == '*' ? star : ret->precision * 10 + (*at - '0');
+        }
+        size_t len = strlen(piece);
+        if (ret->spec_len + len + 4 < sizeof ret->spec) {
+            memcpy(ret->spec + ret->spec_len, piece, len);
+            ret->spec_len += len;
+        }
+    }
+    at = read_length(at, &ret->length);
+    ret->type = *at;
+    return *at ? at + 1 : at;
+}
+
+static void add_text(struct buf *value, const struct conversion *conversion, const char *text) {
+    if (!text)
+        text = "(null)";
+    buf_add(value, text, conversion->precision >= 0 ? strnlen(text, (size_t)conversion->precision) : strlen(text));
+}
+
+/* The formats are made of what the compiler has checked in the caller's own. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+static void add_integer(struct buf *value, struct conversion *conversion, va_list *args) {
+    char *end = conversion->spec + conversion->spec_len;
+    intmax_t number = conversion->length == 0   ? va_arg(*args, int)
+                      : conversion->length == 1 ? va_arg(*args, long)
+                      : conversion->length == 2 ? va_arg(*args, long long)
+                      : conversion->length == 3 ? va_arg(*args, ssize_t)
+                      : conversion->length == 4 ? va_arg(*args, intmax_t)
+                                                : va_arg(*args, ptrdiff_t);
+    if (conversion->type != 'd' && conversion->type != 'i' && conversion->length == 0)
+        number = (unsigned)number;
+    memcpy(end, (char[]){'j', conversion->type, 0}, 3);
+    buf_printf(value, conversion->spec, number);
+}
+
+static void add_real(struct buf *value, struct conversion *conversion, va_list *args) {
+    memcpy(conversion->spec + conversion->spec_len, (char[]){conversion->type, 0}, 2);
+    buf_printf(value, conversion->spec, va_arg(*args, double));
+}
+#pragma GCC diagnostic pop
+
+/* False: a conversion that is not known here; what follows in the arguments cannot be told. */
+static bool add_conversion(struct buf *value, struct conversion *conversion, va_list *args) {
+    switch (conversion->type) {
+    case '%':
+        buf_add_char(value, '%');
+        return true;
+    case 's':
+        add_text(value, conversion, va_arg(*args, const char *));
+        return true;
+    case 'c':
+        buf_add_char(value, (char)va_arg(*args, int));
+        return true;
+    case 'd':
+    case 'i':
+    case 'u':
+    case 'x':
+    case 'X':
+        add_integer(value, conversion, args);
+        return true;
+    case 'e':
+    case 'f':
+    case 'g':
+        add_real(value, conversion, args);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool is_key_char(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
-/* Length of the key at the start of `s` when `=` follows it, else 0. */
-static size_t key_length(struct str s) {
-    size_t len = 0;
-    while (len < s.len && is_key_char(s.ptr[len]))
-        len++;
-    return len < s.len && s.ptr[len] == '=' ? len : 0;
-}
-
-static struct str str_skip(struct str s, size_t n) {
-    return (struct str){s.ptr + n, s.len - n};
-}
-
-/* Length up to the closing quote. The caller need not have escaped quotes inside, so that one closes which ends the
- * text or is followed by the next key. */
-static size_t quoted_length(struct str s) {
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] != '"')
+/* One value, up to `end` (a quote or a space of the format) or the format's end. */
+static const char *value_read(const char *at, char end, va_list *args, struct buf *ret, bool *ret_text) {
+    *ret_text = end == '"';
+    while (*at && *at != end) {
+        struct conversion conversion;
+        if (*at != '%') {
+            buf_add_char(ret, *at++);
             continue;
-        if (i + 1 == s.len || (s.ptr[i + 1] == ' ' && key_length(str_skip(s, i + 2))))
-            return i;
+        }
+        at = conversion_read(at + 1, args, &conversion);
+        *ret_text |= conversion.type == 's' || conversion.type == 'c';
+        if (!add_conversion(ret, &conversion, args))
+            return NULL;
     }
-    return s.len;
+    return *at && end == '"' ? at + 1 : at;
 }
 
-static void add_fields(struct buf *line, struct str text, bool terminal) {
-    while (text.len) {
-        if (text.ptr[0] == ' ') {
-            text = str_skip(text, 1);
+static void add_fields(struct buf *line, const char *format, va_list *args, bool terminal) {
+    const char *at = format;
+    while (at && *at) {
+        BUF_AUTO value = {0};
+        bool text;
+        if (*at == ' ') {
+            at++;
             continue;
         }
-        size_t key_len = key_length(text);
-        if (key_len == 0) {
-            add_field(line, STR("text"), text, true, terminal);
-            return;
-        }
-        struct str key = {text.ptr, key_len};
-        text = str_skip(text, key_len + 1);
-        bool quoted = text.len && text.ptr[0] == '"';
-        if (quoted)
-            text = str_skip(text, 1);
-        struct str rest;
-        struct str value = quoted ? (struct str){text.ptr, quoted_length(text)} : str_cut(text, ' ', &rest);
-        add_field(line, key, value, quoted, terminal);
-        text = str_skip(text, value.len);
-        if (quoted && text.len)
-            text = str_skip(text, 1);
+        struct str key = {at, 0};
+        while (is_key_char(at[key.len]))
+            key.len++;
+        bool keyed = key.len && at[key.len] == '=';
+        if (!keyed)
+            key = STR("text");
+        else
+            at += key.len + 1;
+        bool quoted = keyed && *at == '"';
+        at = value_read(quoted ? at + 1 : at, !keyed ? '\0' : quoted ? '"' : ' ', args, &value, &text);
+        if (value.len || !str_eq(key, STR("trace_id")))
+            add_field(line, key, buf_str(&value), text || !keyed, terminal);
     }
 }
 
@@ -163,10 +259,11 @@ write_line(enum log_level level, const struct err *err, const char *event, const
     int errno_before = errno;
     bool terminal = atomic_load_explicit(&log_terminal, memory_order_relaxed);
     BUF_AUTO line = {0};
-    BUF_AUTO text = {0};
-    buf_vprintf(&text, format, args);
+    va_list copy; /* a parameter's address is not that of a va_list everywhere */
+    va_copy(copy, args);
     begin_line(&line, level, event, terminal);
-    add_fields(&line, buf_str(&text), terminal);
+    add_fields(&line, format, &copy, terminal);
+    va_end(copy);
     if (err) {
         add_field(&line, STR("kind"), str_from(err_slug(err->kind)), true, terminal);
         add_field(&line, STR("error"), str_from(err->detail), true, terminal);

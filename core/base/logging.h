@@ -3,8 +3,12 @@
  *
  *   logging_write(LOG_INFO, "shard.taken", "service=%s shard=%d", service, shard);
  *
- * The second argument is a stable event name, the third a printf format whose text is `key=value` pairs;
- * a value with spaces is written key="…" (quotes inside are escaped for JSON by the writer). */
+ * The second argument is a stable event name, the third a literal printf format of `key=value` pairs; a value with
+ * spaces of its own in the format is written key="…". Where a value begins and ends is seen in the format alone, so
+ * that texts of others may hold anything: they are one JSON string. Numbers are JSON numbers; what %s gives is always a
+ * string. Conversions: d i u x X c s e f g and their lengths. Keys must not be those of every line (ts, level, event,
+ * kind, error); `trace_id` is for the request that a line belongs to, and left out when it is empty.
+ * tests/lint/test_logs.py checks the call sites. */
 #ifndef ORDERLOG_BASE_LOGGING_H
 #define ORDERLOG_BASE_LOGGING_H
 

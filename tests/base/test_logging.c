@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -90,42 +92,102 @@ static void makes_json_of_pairs(void **state) {
     json_decref(json);
 }
 
-static void takes_any_text(void **state) {
+/* Whatever a value holds, it stays that value, and the line stays one object with the fields of the format. */
+static void values_cannot_pass_for_fields(void **state) {
     (void)state;
     static const struct {
-        const char *text;
-        const char *key;
-        const char *want;
+        const char *value;
+        const char *want; /* NULL: the same */
     } cases[] = {
-        {"a=\"he said \"no\" twice\" b=1", "a", "he said \"no\" twice"},
-        {"a=\"ends in a quote\"\" b=1", "a", "ends in a quote\""},
-        {"a=\"line\nbreak\ttab\\\" b=1", "a", "line\nbreak\ttab\\"},
-        {"a=\"\" b=1", "a", ""},
-        {"a=\"never closed b=1", "a", "never closed b=1"},
-        {"a=\"12\" b=1", "a", "12"},
-        {"a=\xff b=1", "a", "\xEF\xBF\xBD"},
-        {"a=x=y b=1", "a", "x=y"},
-        {"  a=x   b=1  ", "a", "x"},
-        {"b=1 just words, a=x", "text", "just words, a=x"},
-        {"=x", "text", "=x"},
-        {"a=1.", "a", "1."},
-        {"a=-", "a", "-"},
-        {"a=1e+", "a", "1e+"},
-        {"a=1-2", "a", "1-2"},
-        {"a=nan", "a", "nan"},
+        {"he said \"no\" twice", NULL},
+        {"\" level=\"error\" b=\"2", NULL},
+        {"x level=error ts=now", NULL},
+        {"ends in a quote\"", NULL},
+        {"line\nbreak\ttab\\", NULL},
+        {"\",\"level\":\"error\"}\n{\"ts\":\"", NULL},
+        {"\033[2J\r\b", NULL},
+        {"%s%n%d 100%", NULL},
+        {"=", NULL},
+        {"", NULL},
+        {"true", NULL},
+        {"12", NULL},
+        {"a\xffz", "a\xEF\xBF\xBDz"},
+        {"\xc3", "\xEF\xBF\xBD"},
+        {"\xed\xa0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xf0\x9f\x98\x80 \xc3\xa9", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *value = cases[i].value, *want = cases[i].want ? cases[i].want : value;
+        struct err err = {0};
         capture_file();
-        logging_write(LOG_INFO, "x", "%s", cases[i].text);
+        err_set(&err, ERR_STORE_UNAVAILABLE, "%s", value);
+        logging_err(&err, "x", "bare=%s quoted=\"%s\" part=<%.*s> b=%d last=%s", value, value, (int)strlen(value),
+                    value, 1, value);
         json_t *json = capture_end_json();
-        check_text(json, cases[i].key, cases[i].want);
+        BUF_AUTO part = {0};
+        buf_printf(&part, "<%s>", want);
+        check_text(json, "bare", want);
+        check_text(json, "quoted", want);
+        check_text(json, "part", part.ptr);
+        check_text(json, "last", want);
+        check_text(json, "error", want);
+        check_text(json, "level", "warn");
+        assert_int_equal(json_integer_value(json_object_get(json, "b")), 1);
+        assert_int_equal(json_object_size(json), 10);
         json_decref(json);
     }
+}
+
+static void every_conversion_is_printed_as_printf_does(void **state) {
+    (void)state;
+    const char *volatile nothing = NULL; /* the compiler must not know */
+    char want[512], wide[300];
+    memset(wide, 'w', sizeof wide - 1);
+    wide[sizeof wide - 1] = '\0';
+#define FORMAT                                                                                                         \
+    "%d|%5d|%-5d|%05d|%+d|%u|%x|%#X|%ld|%lu|%lld|%llx|%zu|%zd|%jd|%td|%c|%.3f|%e|%g|%%|%*d|%.*s|%.2s|%s|%hhd|%hu"
+#define VALUES                                                                                                         \
+    -7, 42, 42, 42, 42, 4294967295U, 3000000000U, 255, -123456789012L, 18446744073709551615UL, LLONG_MIN, ~0ULL,       \
+        (size_t)-1, (ssize_t)-1, INTMAX_MIN, (ptrdiff_t)-5, 'q', 3.14159, 1e100, 0.1, 6, 99, 3, "abcdef", "abcdef",    \
+        "whole", -1, 65535
+    snprintf(want, sizeof want, FORMAT, VALUES);
     capture_file();
-    logging_write(LOG_INFO, "quote\"d", "%s", "");
+    logging_write(LOG_INFO, "x", "all=\"" FORMAT "\" wide=%s none=%s", VALUES, wide, nothing);
+#undef VALUES
+#undef FORMAT
+    json_t *json = capture_end_json();
+    check_text(json, "all", want);
+    check_text(json, "wide", wide);
+    check_text(json, "none", "(null)");
+    json_decref(json);
+}
+
+static void formats_may_be_odd(void **state) {
+    (void)state;
+    capture_file();
+    logging_write(LOG_INFO, "quote\"d", "  a=x=y   n=%d%% open=\"never closed %d", 5, 6);
     json_t *json = capture_end_json();
     check_text(json, "event", "quote\"d");
+    check_text(json, "a", "x=y");
+    check_text(json, "n", "5%");
+    check_text(json, "open", "never closed 6");
+    json_decref(json);
+    capture_file();
+    logging_write(LOG_INFO, "x", "just words, a=%d", 1);
+    json = capture_end_json();
+    check_text(json, "text", "just words, a=1");
+    assert_int_equal(json_object_size(json), 4);
+    json_decref(json);
+    capture_file();
+    logging_write(LOG_INFO, "x", " trace_id=%.*s", 0, "");
+    json = capture_end_json();
     assert_int_equal(json_object_size(json), 3);
+    json_decref(json);
+    capture_file();
+    logging_write(LOG_INFO, "x", "a=%g b=%f c=%d", (double)NAN, (double)INFINITY, 3);
+    json = capture_end_json();
+    check_text(json, "a", "nan");
+    check_text(json, "b", "inf");
     json_decref(json);
 }
 
@@ -242,7 +304,9 @@ int main(void) {
     unsetenv("ORDERLOG_LOG_LEVEL");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(makes_json_of_pairs),
-        cmocka_unit_test(takes_any_text),
+        cmocka_unit_test(values_cannot_pass_for_fields),
+        cmocka_unit_test(every_conversion_is_printed_as_printf_does),
+        cmocka_unit_test(formats_may_be_odd),
         cmocka_unit_test(logs_errors_at_their_level),
         cmocka_unit_test(the_environment_sets_the_level),
         cmocka_unit_test(writes_logfmt_to_a_terminal),
