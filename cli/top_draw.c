@@ -283,8 +283,8 @@ void top_draw_json(const struct top_frame *frame, struct buf *ret) {
               {"tables_age_s", frame->tables_age_s});
     buf_add_str(ret, STR("},\"waiting\":{"));
     ADD_PAIRS(ret, true, {"payments", frame->payments_open}, {"payments_oldest_s", frame->payments_oldest_s},
-              {"payments_left_to_operators", frame->payments_left},
-              {"timers", frame->timers_overdue}, {"timers_oldest_s", frame->timers_oldest_s});
+              {"payments_left_to_operators", frame->payments_left}, {"timers", frame->timers_overdue},
+              {"timers_oldest_s", frame->timers_oldest_s});
     buf_add_str(ret, STR("},\"services\":["));
     json_services(frame, false, ret);
     buf_add_str(ret, STR("],\"views\":["));
