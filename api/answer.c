@@ -1,5 +1,6 @@
 #include "api/answer.h"
 
+#include "api/connections.h"
 #include "api/problem.h"
 #include "api/routes.h"
 
@@ -60,7 +61,10 @@ void answer_err(struct request *request, const struct err *err) {
         answer_header(request, MHD_HTTP_HEADER_WWW_AUTHENTICATE, STR("Bearer realm=\"orderlog\""));
     if (err->kind == ERR_METHOD_NOT_ALLOWED)
         answer_header(request, MHD_HTTP_HEADER_ALLOW, routes_allow_text(&request->arena, request->allowed));
-    if (problem_retry_after(err->kind))
+    if (err->kind == ERR_RATE_LIMITED && request->retry_after_s)
+        answer_header(request, MHD_HTTP_HEADER_RETRY_AFTER,
+                      arena_printf(&request->arena, "%d", request->retry_after_s));
+    else if (problem_retry_after(err->kind))
         answer_header(request, MHD_HTTP_HEADER_RETRY_AFTER, str_from(problem_retry_after(err->kind)));
 }
 
@@ -110,7 +114,8 @@ static void response_headers(struct request *request, struct MHD_Response *respo
     }
     for (size_t i = 0; i < request->extra_count; i++)
         MHD_add_response_header(response, request->extra[i].name, request->extra[i].value.ptr);
-    if (request->answer_early || atomic_load_explicit(&request->api->stopping, memory_order_relaxed))
+    if (request->answer_early || atomic_load_explicit(&request->api->stopping, memory_order_relaxed) ||
+        connections_crowded(request->api))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 

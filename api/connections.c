@@ -13,8 +13,11 @@ struct connection {
     atomic_int_least64_t deadline_us;
 };
 
+enum { CROWDED_MS = 1000 };
+
 struct connections {
     pthread_mutex_t lock;
+    atomic_int count;
     struct connection *first;
     struct metric *open_metric;
     struct metric *cut_metric;
@@ -48,6 +51,7 @@ static void add(struct api *api, struct MHD_Connection *handle, void **context) 
         connection->next->prev = connection;
     connections->first = connection;
     pthread_mutex_unlock(&connections->lock);
+    atomic_fetch_add(&connections->count, 1);
     metrics_add(connections->open_metric, 1);
 }
 
@@ -60,6 +64,7 @@ static void drop(struct api *api, void **context) {
     if (connection->next)
         connection->next->prev = connection->prev;
     pthread_mutex_unlock(&connections->lock);
+    atomic_fetch_sub(&connections->count, 1);
     metrics_add(connections->open_metric, -1);
     *context = NULL;
     free(connection);
@@ -76,6 +81,14 @@ void connections_notify(void *api, struct MHD_Connection *connection, void **con
 void connections_allow(struct MHD_Connection *handle, int64_t timeout_ms) {
     struct connection *connection = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     atomic_store_explicit(&connection->deadline_us, clock_monotonic_us() + timeout_ms * 1000, memory_order_relaxed);
+}
+
+bool connections_crowded(const struct api *api) {
+    return atomic_load_explicit(&api->connections->count, memory_order_relaxed) > api->config.connections_max / 4 * 3;
+}
+
+void connections_allow_idle(struct api *api, struct MHD_Connection *connection) {
+    connections_allow(connection, connections_crowded(api) ? CROWDED_MS : api->config.idle_timeout_ms);
 }
 
 void connections_sweep(struct connections *connections) {

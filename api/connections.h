@@ -16,6 +16,10 @@ void connections_notify(void *api, struct MHD_Connection *connection, void **con
                         enum MHD_ConnectionNotificationCode code);
 /* From now on the connection has this long. Any thread that serves it. */
 void connections_allow(struct MHD_Connection *connection, int64_t timeout_ms);
+/* The same for one that waits for its next request: not for long when there are nearly as many as there may be. */
+void connections_allow_idle(struct api *api, struct MHD_Connection *connection);
+/* Whether connections had better be closed behind their answers. */
+bool connections_crowded(const struct api *api);
 /* Cuts off those that are overdue. Any thread. */
 void connections_sweep(struct connections *connections);
 

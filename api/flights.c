@@ -1,6 +1,7 @@
 #include "api/flights.h"
 
 #include "api/answer.h"
+#include "api/limits.h"
 #include "core/base/clock.h"
 #include "core/base/metrics.h"
 
@@ -125,6 +126,8 @@ static bool reserve(struct flights *flights, struct err *err) {
     pthread_mutex_unlock(&flights->lock);
     if (refusing)
         return err_set(err, ERR_LOG_UNAVAILABLE, "the server is stopping");
+    if (full)
+        limits_count_shed(flights->api->limits, SHED_IN_FLIGHT);
     return !full || err_set(err, ERR_OVERLOADED, "%d writes wait for the log", flights->api->config.in_flight_max);
 }
 
@@ -148,6 +151,8 @@ static void take_off(struct flight *flight, const struct command *command) {
     struct err err;
     if (command_append(api->producer, api->config.locations, command, delivered, flight, err_none(&err)))
         return;
+    if (err.kind == ERR_OVERLOADED)
+        limits_count_shed(api->limits, SHED_LOG_QUEUE);
     pthread_mutex_lock(&flights->lock);
     if (err.kind != ERR_OVERLOADED)
         note_outcome(flights, LOG_NOT_PERSISTED);

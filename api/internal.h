@@ -18,6 +18,8 @@ struct auth;
 struct connections;
 struct flight;
 struct flights;
+struct lag_watch;
+struct limits;
 struct metric;
 struct reads;
 struct request;
@@ -36,11 +38,15 @@ struct api {
     struct reads *reads;
     struct watch *watch; /* NULL: this server answers no reads */
     struct streams *streams;
+    struct limits *limits;
+    struct lag_watch *lag;             /* NULL: it does not matter */
+    atomic_int_least64_t bodies_bytes; /* of all requests that are being received */
     struct MHD_Daemon *daemon;
     int port;
     atomic_bool stopping;
     atomic_int waiters; /* requests that wait for a command to show (waits.h) */
     struct metric *waiters_metric;
+    struct metric *bodies_metric;
 };
 
 enum {
@@ -111,7 +117,8 @@ struct request {
     uint64_t content_length;
     bool has_body;
     struct buf body;
-    uint64_t body_bytes; /* that came, kept or not */
+    uint64_t body_bytes;   /* that came, kept or not */
+    uint64_t body_counted; /* in bodies_bytes */
     json_t *json;
     bool answer_early; /* see err */
 
@@ -143,6 +150,7 @@ struct request {
     struct MHD_Response *response; /* instead of `reply`: made by the handler */
     const char *reply_static;      /* the same: bytes that need not be freed */
     size_t reply_static_len;
+    int32_t retry_after_s; /* with ERR_RATE_LIMITED; 0: as ever */
     struct header_pair extra[EXTRA_HEADERS_MAX];
     size_t extra_count;
 

@@ -3,6 +3,7 @@
 #include "api/auth.h"
 #include "api/headers.h"
 #include "api/json_body.h"
+#include "api/limits.h"
 #include "api/percent.h"
 #include "api/routes.h"
 #include "api/waits.h"
@@ -26,11 +27,28 @@ struct request *request_new(struct api *api, struct MHD_Connection *connection, 
     return request;
 }
 
+/* All bodies together may take so much and no more, however many connections there are. */
+static bool body_count(struct request *request, size_t len) {
+    struct api *api = request->api;
+    request->body_counted += len;
+    if (atomic_fetch_add(&api->bodies_bytes, (int64_t)len) + (int64_t)len <= api->config.bodies_max_bytes)
+        return true;
+    limits_count_shed(api->limits, SHED_BODIES);
+    return err_set(&request->err, ERR_OVERLOADED, "all bodies together have over %lld bytes",
+                   (long long)api->config.bodies_max_bytes);
+}
+
+static void body_forget(struct request *request) {
+    atomic_fetch_sub(&request->api->bodies_bytes, (int64_t)request->body_counted);
+    request->body_counted = 0;
+    buf_free(&request->body);
+}
+
 void request_free(struct request *request) {
+    body_forget(request);
     if (request->response)
         MHD_destroy_response(request->response);
     json_decref(request->json);
-    buf_free(&request->body);
     buf_free(&request->reply);
     arena_free(&request->arena);
     free(request);
@@ -147,6 +165,10 @@ static bool access_check(struct request *request) {
     return true;
 }
 
+static bool rate_check(struct request *request) {
+    return (request->route->flags & ROUTE_FREE) || limits_rate_check(request, &request->err);
+}
+
 static bool key_is_valid(struct str key) {
     for (size_t i = 0; i < key.len; i++) {
         if (key.ptr[i] <= ' ' || key.ptr[i] > '~')
@@ -197,7 +219,8 @@ void request_begin(struct request *request, const char *method, const char *vers
         return;
     /* Each fills request->err; the first one that does so is what will be answered. */
     (void)(line_check(request, method, version) && routes_match(request, &request->err) && access_check(request) &&
-           query_parse(request) && body_check(request) && key_check(request) && waits_check(request, &request->err));
+           rate_check(request) && query_parse(request) && body_check(request) && key_check(request) &&
+           waits_check(request, &request->err));
 }
 
 /* ---- the body ---- */
@@ -206,8 +229,10 @@ bool request_body_add(struct request *request, const char *bytes, size_t len) {
     request->body_bytes += len;
     if (request->body_bytes > BODY_MAX && request->err.kind == ERR_NONE)
         err_set(&request->err, ERR_TOO_LARGE, "The body may have %d bytes.", BODY_MAX);
-    if (request->err.kind == ERR_NONE)
+    if (request->err.kind == ERR_NONE && body_count(request, len))
         buf_add(&request->body, bytes, len);
+    if (request->err.kind != ERR_NONE)
+        body_forget(request);
     return request->body_bytes <= BODY_DRAINED_MAX;
 }
 

@@ -38,11 +38,11 @@ const struct route routes[] = {
     {METHOD_POST,   "/v1/fulfilments/{order_id}/dispatch", ACCESS_OPERATOR, POST_FIELDS, fulfilments_dispatch, NULL},
     {METHOD_POST,   "/v1/fulfilments/{order_id}/deliver", ACCESS_OPERATOR, POST_BARE, fulfilments_deliver, NULL},
 
-    {METHOD_POST,   "/v1/webhooks/payments/stripe", ACCESS_PUBLIC, ROUTE_BODY, webhooks_stripe, NULL},
+    {METHOD_POST,   "/v1/webhooks/payments/stripe", ACCESS_PUBLIC, ROUTE_BODY | ROUTE_FREE, webhooks_stripe, NULL},
 
-    {METHOD_GET,    "/livez", ACCESS_PUBLIC, 0, health_live, NULL},
-    {METHOD_GET,    "/readyz", ACCESS_PUBLIC, 0, health_ready, "verbose"},
-    {METHOD_GET,    "/metrics", ACCESS_PUBLIC, 0, health_metrics, NULL},
+    {METHOD_GET,    "/livez", ACCESS_PUBLIC, ROUTE_FREE, health_live, NULL},
+    {METHOD_GET,    "/readyz", ACCESS_PUBLIC, ROUTE_FREE, health_ready, "verbose"},
+    {METHOD_GET,    "/metrics", ACCESS_PUBLIC, ROUTE_FREE, health_metrics, NULL},
     {METHOD_GET,    "/openapi.yaml", ACCESS_PUBLIC, 0, openapi_get, NULL},
 };
 /* clang-format on */

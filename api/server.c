@@ -5,6 +5,8 @@
 #include "api/connections.h"
 #include "api/flights.h"
 #include "api/health.h"
+#include "api/lag.h"
+#include "api/limits.h"
 #include "api/listen.h"
 #include "api/reads.h"
 #include "api/request.h"
@@ -48,12 +50,21 @@ static void log_request(const struct request *request, int64_t now_us) {
                       request->command_id.text, err_slug(request->err.kind), STR_ARG(trace));
 }
 
+static void shed(struct request *request) {
+    struct err err = {0};
+    limits_count_shed(request->api->limits, SHED_LAG);
+    err_set(&err, ERR_OVERLOADED, "the deciders are too far behind");
+    answer_err(request, &err);
+}
+
 static void handle(struct request *request) {
     request->phase = PHASE_HANDLED;
     flights_request_began(request->api->flights);
     connections_allow(request->connection, request->api->config.ack_timeout_ms * 2 + ANSWER_TIMEOUT_MS);
     if (!request_body_end(request))
         answer_err(request, &request->err);
+    else if ((request->route->flags & ROUTE_WRITE) && lag_watch_sheds(request->api->lag))
+        shed(request);
     else
         request->route->handler(request);
 }
@@ -129,7 +140,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
     if (request->phase == PHASE_HANDLED)
         flights_request_ended(api->flights);
     request_free(request);
-    connections_allow(connection, api->config.idle_timeout_ms);
+    connections_allow_idle(api, connection);
 }
 
 /* Paths are decoded here (percent.c), strictly; the server's own way would come first and be lenient. */
@@ -159,6 +170,12 @@ static void or_default_number(int32_t fallback, int32_t *value) {
         *value = fallback;
 }
 
+/* Below zero there is none. */
+static void or_default_limit(int32_t fallback, int32_t *value) {
+    if (*value == 0)
+        *value = fallback;
+}
+
 static struct api_config with_defaults(const struct api_config *given) {
     struct api_config config = *given;
     or_default_number(2, &config.threads);
@@ -167,6 +184,14 @@ static struct api_config with_defaults(const struct api_config *given) {
     or_default_number(4096, &config.waiters_max);
     or_default_number(4096, &config.streams_max);
     or_default_number(16, &config.streams_per_shopper);
+    or_default(32 * 1024 * 1024, &config.bodies_max_bytes);
+    or_default_limit(50, &config.rate_shopper);
+    or_default_number(500, &config.rate_shopper_burst);
+    or_default_limit(200, &config.rate_address);
+    or_default_number(1000, &config.rate_address_burst);
+    config.shed_lag_records = config.shed_lag_records ? config.shed_lag_records : 200 * 1000;
+    config.shed_lag_s = config.shed_lag_s ? config.shed_lag_s : 30;
+    or_default(1000, &config.shed_interval_ms);
     or_default(5 * 1000, &config.stream_absent_ms);
     or_default(15 * 1000, &config.stream_beat_ms);
     or_default(10 * 1000, &config.ack_timeout_ms);
@@ -203,11 +228,13 @@ static bool open_parts(struct api *api, struct err *err) {
            auth_open(&api->config.session_secrets, api->config.operator_tokens, &api->auth, err) &&
            reads_open(&api->config, partitions, &api->reads, err) &&
            (!api->config.redis_url || watch_open(&api->config, partitions, &api->watch, err)) &&
+           lag_watch_open(&api->config, api->log, &api->lag, err) &&
            log_producer_open(api->log, &options, &api->producer, err);
 }
 
 static void each_tick(struct api *api) {
     connections_sweep(api->connections);
+    metrics_set(api->bodies_metric, (double)atomic_load(&api->bodies_bytes));
 }
 
 static bool serve(struct api *api, int fd, struct err *err) {
@@ -228,6 +255,8 @@ static void api_free(struct api *api) {
     flights_close(api->flights);
     watch_close(api->watch);
     streams_close(api->streams);
+    limits_close(api->limits);
+    lag_watch_close(api->lag);
     reads_close(api->reads);
     auth_close(api->auth);
     connections_close(api->connections);
@@ -241,6 +270,8 @@ bool api_start(const struct api_config *config, struct log *log, struct api **re
     api->log = log;
     api->connections = connections_open();
     api->streams = streams_open();
+    api->limits = limits_open(&api->config);
+    api->bodies_metric = metrics_gauge("orderlog_http_body_bytes", "Bytes of the bodies that are being received.", "");
     api->waiters_metric = metrics_gauge("orderlog_http_waiters", "Requests that wait to read their writes.", "");
     json_object_seed(0); /* before there are threads */
     if (!open_parts(api, err) || !flights_open(api, each_tick, &api->flights, err) ||

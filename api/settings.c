@@ -11,6 +11,15 @@ static bool load_number(const char *key, int64_t high, int32_t *ret, struct err 
     return true;
 }
 
+/* 0, as a setting, is no limit; not set, it is the default. */
+static bool load_limit(const char *key, int32_t *ret, struct err *err) {
+    int64_t number;
+    if (!config_int(key, -1, 0, 1000000000, &number, err))
+        return false;
+    *ret = number == 0 ? -1 : number > 0 ? (int32_t)number : 0;
+    return true;
+}
+
 /* Webhooks are only taken where there is a secret to check them by. */
 static bool load_webhook_secret(struct secret_pair *ret, struct err *err) {
     const char *file = config_get("ORDERLOG_WEBHOOK_SECRET_FILE", NULL), *secret = NULL;
@@ -30,6 +39,7 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         .redis_url = config_get("REDIS_URL", NULL),
         .database_url = config_get("DATABASE_URL", NULL),
     };
+    int32_t records, seconds;
     const char *tokens_file = config_get("ORDERLOG_OPERATOR_TOKENS_FILE", NULL);
     if (tokens_file && tokens_file[0] && !config_require("ORDERLOG_OPERATOR_TOKENS", &config.operator_tokens, err))
         return false;
@@ -42,8 +52,16 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         !load_number("ORDERLOG_CONNECTIONS", 1000000, &config.connections_max, err) ||
         !load_number("ORDERLOG_WAITERS", 1000000, &config.waiters_max, err) ||
         !load_number("ORDERLOG_STREAMS", 1000000, &config.streams_max, err) ||
-        !load_number("ORDERLOG_STREAMS_PER_SHOPPER", 1000000, &config.streams_per_shopper, err))
+        !load_number("ORDERLOG_STREAMS_PER_SHOPPER", 1000000, &config.streams_per_shopper, err) ||
+        !load_limit("ORDERLOG_RATE_SHOPPER", &config.rate_shopper, err) ||
+        !load_number("ORDERLOG_RATE_SHOPPER_BURST", 1000000, &config.rate_shopper_burst, err) ||
+        !load_limit("ORDERLOG_RATE_ADDRESS", &config.rate_address, err) ||
+        !load_number("ORDERLOG_RATE_ADDRESS_BURST", 1000000, &config.rate_address_burst, err) ||
+        !load_limit("ORDERLOG_SHED_LAG_RECORDS", &records, err) ||
+        !load_limit("ORDERLOG_SHED_LAG_SECONDS", &seconds, err))
         return false;
+    config.shed_lag_records = records;
+    config.shed_lag_s = seconds;
     *ret = config;
     return true;
 }

@@ -2,6 +2,7 @@
 
 #include "api/answer.h"
 #include "api/connections.h"
+#include "api/limits.h"
 #include "api/request.h"
 #include "api/routes.h"
 #include "api/watch.h"
@@ -78,6 +79,8 @@ static bool reserve(struct api *api, struct str shopper_id, struct err *err) {
         metrics_set(streams->open_metric, ++streams->count);
     }
     pthread_mutex_unlock(&streams->lock);
+    if (full || greedy)
+        limits_count_shed(api->limits, SHED_STREAMS);
     if (greedy)
         return err_set(err, ERR_RATE_LIMITED, "You have %d streams open; close one first.",
                        api->config.streams_per_shopper);

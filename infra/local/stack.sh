@@ -90,6 +90,7 @@ write_env() {
         export_line ORDERLOG_PROVIDER_SECRET_FILE "$secrets/provider"
         export_line ORDERLOG_CURRENCY USD
         export_line ORDERLOG_LOCATIONS main:0
+        export_line ORDERLOG_RATE_ADDRESS 0
     } >"$dir/env.new"
     mv "$dir/env.new" "$dir/env"
 }

@@ -62,6 +62,10 @@ static inline struct api_config server_config(struct server *s) {
                                .personal_secrets = SECRET("p3rs"),
                                .operator_tokens = OPERATOR_TOKENS,
                                .shop = shop_defaults(),
+                               .rate_shopper = -1,
+                               .rate_address = -1,
+                               .shed_lag_records = -1,
+                               .shed_lag_s = -1,
                                .locations = &s->locations};
 }
 
