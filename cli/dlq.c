@@ -1,14 +1,8 @@
-/* orderlog dlq: what the deciders set aside, and what is to be done with it. Marks only; the owners of the shards do
- * it. */
+/* orderlog dlq: what the deciders and the views set aside, and what is to be done with it. */
 #include "cli/dlq.h"
 
 #include <getopt.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <unistd.h>
 
-#include "cli/tail_print.h"
-#include "core/base/clock.h"
 #include "core/base/config.h"
 
 const char dlq_help[] =
@@ -26,29 +20,34 @@ const char dlq_help[] =
     "its shard does it within about a second (`orderlog up` must run). A subject that is parked in several shards or\n"
     "services must be told apart by --service, or by the ID.\n"
     "\n"
-    "dlq speaks of the deciders. What a read model has set aside (view.parked in PostgreSQL, lists {pN}:parked:... in\n"
-    "Redis) cannot be retried: it comes back when that view is built anew.\n"
+    "list and show tell, too, what the views in PostgreSQL and Redis have set aside. Such a record's ID is\n"
+    "STORE/VIEW/TOPIC/PARTITION/OFFSET. It cannot be retried by itself: `orderlog rebuild STORE/VIEW` makes the view "
+    "anew.\n"
     "\n"
     "Options:\n"
-    "  --service NAME       only of this decider\n"
+    "  --service NAME       only of this decider or, as view-orders, of this view\n"
     "  --subject SUBJECT    only of this subject\n"
-    "  --wait SECONDS       wait until it was done, or failed again, and say which\n"
+    "  --wait SECONDS       wait until it was done, or failed again, and say which, and what came of those behind it\n"
     "  --yes                drop without asking; needed when standard input is no terminal\n"
     "  --output json|table  a table on a terminal, else JSON\n"
     "  --database URL       PostgreSQL (default: DATABASE_URL)\n"
+    "  --redis URL          Redis (default: REDIS_URL; without it, its views are left out)\n"
     "  -h, --help           this text\n"
     "\n"
     "JSON: list {\"parked\":[{\"id\",\"service\",\"shard\",\"topic\",\"partition\",\"offset\",\"subject\",\"reason\","
     "\"behind\",\n"
-    "      \"status\",\"parked_at\"}],\"total\":N}; behind: it is parked only because its subject was; status: "
-    "parked,\n"
-    "      retry or drop. show adds \"in_front\" (the ID of the first of its subject; null: itself), \"behind_it\" "
-    "(how\n"
-    "      many), \"timestamp\", \"key\", \"headers\", \"event\", and for what cannot be decoded \"error\", "
-    "\"value_hex\".\n"
+    "      \"status\",\"parked_at\"}],\"total\":N,\"views\":[{the same, and \"store\"}],\"unasked\":[...]}; behind: it "
+    "is "
+    "parked only\n"
+    "      because its subject was; status: parked, retry or drop; unasked: stores whose views were left out. show "
+    "adds\n"
+    "      \"in_front\" (the ID of the first of its subject; null: itself), \"behind_it\" (how many), \"timestamp\", "
+    "\"key\",\n"
+    "      \"headers\", \"event\", and for what cannot be decoded \"error\", \"value_hex\".\n"
     "\n"
-    "Exit codes: 0 done or marked; 1 there is no such record, another is in front of it, it was parked again, or\n"
-    "nothing was done in time; 2 wrong usage, or PostgreSQL could not be read.\n"
+    "Exit codes: 0 done or marked; 1 there is no such record, another is in front of it, it is a view's, it was "
+    "parked\n"
+    "again, nothing was done in time, or Redis did not answer list; 2 wrong usage, or PostgreSQL could not be read.\n"
     "\n"
     "Examples:\n"
     "  orderlog dlq list --service orders\n"
@@ -56,190 +55,46 @@ const char dlq_help[] =
     "  orderlog dlq retry 17 --wait 30\n"
     "  orderlog dlq drop --subject 5f0c2a1e-3b1d-4c55-9a57-0d5a3d9b7c11 --yes --wait 30\n";
 
-enum { WAIT_POLL_MS = 100 };
-
-struct dlq {
-    const char *service; /* NULL: any */
-    const char *subject; /* NULL: any */
-    int64_t id;          /* 0: none was given */
-    int64_t wait_seconds;
-    bool waits;
-    bool yes;
-    enum cli_output output;
-    struct pg *pg;
-};
-
-/* ---- what it says ---- */
-
-static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* Subjects and reasons are whatever somebody wrote. */
-static void say(const char *format, ...) {
-    BUF_AUTO text = {0};
-    BUF_AUTO out = {0};
-    va_list args;
-    va_start(args, format);
-    buf_vprintf(&text, format, args);
-    va_end(args);
-    tail_add_printable(&out, buf_str(&text));
-    buf_add_char(&out, '\n');
-    cli_print(&out);
-    fflush(stdout);
-}
-
-static int no_such_record(const struct dlq *dlq) {
-    if (dlq->id)
-        cli_note("there is no parked record %" PRId64 " (see orderlog dlq list)", dlq->id);
-    else
-        cli_note("no record of subject %s is parked%s%s", dlq->subject, dlq->service ? " by " : "",
-                 dlq->service ? dlq->service : "");
-    return CLI_NO;
-}
-
-/* ---- which record ---- */
-
-static int ambiguous(const struct dlq *dlq, const struct pg_result *rows) {
-    cli_note("subject %s is parked in %d shards: name one record by its ID, or a service by --service", dlq->subject,
-             pg_rows(rows));
-    for (int i = 0; i < pg_rows(rows); i++) {
-        struct dlq_row row = dlq_row_get(rows, i);
-        cli_note("  record %" PRId64 " of %.*s, shard %" PRId64, row.id, STR_ARG(row.service), row.shard);
-    }
-    return CLI_NO;
-}
-
-/* CLI_OK: *ret_rows has one row, the first of its subject. */
-static int find_leader(const struct dlq *dlq, struct pg_result **ret_rows) {
-    struct err err = {0};
-    bool ok = dlq->id ? dlq_find(dlq->pg, dlq->id, ret_rows, &err)
-                      : dlq_find_leaders(dlq->pg, dlq->service, dlq->subject, ret_rows, &err);
-    if (!ok)
-        return cli_fail(&err);
-    if (!pg_rows(*ret_rows))
-        return no_such_record(dlq);
-    if (pg_rows(*ret_rows) > 1)
-        return ambiguous(dlq, *ret_rows);
-    struct dlq_row row = dlq_row_get(*ret_rows, 0);
-    if (row.leader == row.id)
-        return CLI_OK;
-    cli_note("record %" PRId64 " is behind record %" PRId64 " of its subject: retry or drop that one first", row.id,
-             row.leader);
-    return CLI_NO;
-}
-
-/* ---- waiting ---- */
-
-static int say_gone(enum dlq_mark mark, int64_t id, bool in_hand) {
-    if (in_hand) {
-        say("Record %" PRId64 " is not parked any more; the owner may have had it in hand before, so that it may have "
-            "been applied or dropped.",
-            id);
-        return CLI_NO;
-    }
-    say("Record %" PRId64 " was %s.", id, mark == DLQ_RETRY ? "applied" : "dropped");
-    return CLI_OK;
-}
-
-static int wait_until_done(const struct dlq *dlq, enum dlq_mark mark, int64_t id, bool in_hand) {
-    int64_t deadline_us = clock_monotonic_us() + dlq->wait_seconds * 1000000;
-    for (;;) {
-        PG_RESULT_AUTO *rows = NULL;
-        struct err err = {0};
-        if (!dlq_find(dlq->pg, id, &rows, &err))
-            return cli_fail(&err);
-        if (!pg_rows(rows))
-            return say_gone(mark, id, in_hand);
-        struct dlq_row row = dlq_row_get(rows, 0);
-        if (str_eq(row.status, STR("parked"))) {
-            say("Record %" PRId64 " was parked again: %.*s", id, STR_ARG(row.reason));
-            return CLI_NO;
-        }
-        if (clock_monotonic_us() >= deadline_us)
-            break;
-        clock_sleep_ms(WAIT_POLL_MS);
-    }
-    say("Record %" PRId64 " is still marked after %" PRId64 " s: does its decider run, and is its shard not halted?",
-        id, dlq->wait_seconds);
-    return CLI_NO;
-}
-
-/* ---- retry and drop ---- */
-
-/* Whether the operator means it. */
-static int confirm(const struct dlq *dlq, const struct dlq_row *row) {
-    if (dlq->yes)
-        return CLI_OK;
-    if (!isatty(STDIN_FILENO))
-        return cli_usage_error("drop needs --yes when standard input is no terminal");
-    BUF_AUTO question = {0};
-    char answer[16];
-    buf_printf(&question, "Drop record %" PRId64 " of %.*s (%.*s, partition %" PRId64 ", offset %" PRId64 ")? [y/N] ",
-               row->id, STR_ARG(row->service), STR_ARG(row->topic), row->partition, row->offset);
-    fputs(question.ptr, stderr);
-    if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
-        return CLI_OK;
-    cli_note("nothing was dropped");
-    return CLI_NO;
-}
-
-static void say_marked(enum dlq_mark mark, const struct dlq_row *row) {
-    BUF_AUTO then = {0};
-    if (row->followers)
-        buf_printf(&then, ", then decides the %" PRId64 " behind it", row->followers);
-    say("Record %" PRId64 " of %.*s, shard %" PRId64 ", is marked: within about a second its owner %s%s%s.", row->id,
-        STR_ARG(row->service), row->shard, mark == DLQ_RETRY ? "decides it again" : "drops it",
-        then.ptr ? then.ptr : "", mark == DLQ_RETRY ? "; if it fails again, it stays parked" : "");
-}
-
-static int mark_record(struct dlq *dlq, enum dlq_mark mark) {
-    PG_RESULT_AUTO *rows = NULL;
-    struct err err = {0};
-    enum dlq_marked marked;
-    int status = find_leader(dlq, &rows);
-    if (status != CLI_OK)
-        return status;
-    struct dlq_row row = dlq_row_get(rows, 0);
-    if (mark == DLQ_DROP && (status = confirm(dlq, &row)) != CLI_OK)
-        return status;
-    if (!dlq_mark(dlq->pg, row.id, mark, &marked, &err))
-        return cli_fail(&err);
-    if (marked == DLQ_GONE) {
-        cli_note("record %" PRId64 " is not parked any more", row.id);
-        return CLI_NO;
-    }
-    say_marked(mark, &row);
-    return dlq->waits ? wait_until_done(dlq, mark, row.id, marked == DLQ_MARKED_IN_HAND) : CLI_OK;
-}
-
-static int retry_run(struct dlq *dlq) {
-    return mark_record(dlq, DLQ_RETRY);
-}
-
-static int drop_run(struct dlq *dlq) {
-    return mark_record(dlq, DLQ_DROP);
-}
-
 /* ---- list and show ---- */
 
 static int list_run(struct dlq *dlq) {
     PG_RESULT_AUTO *rows = NULL;
+    struct dlq_views views;
     struct err err = {0};
-    if (!dlq_list(dlq->pg, dlq->service, dlq->subject, &rows, &err))
+    if (!dlq_list(dlq->pg, dlq->service, dlq->subject, &rows, &err) ||
+        !dlq_views_read(dlq->pg, dlq->service, dlq->subject, &views, &err))
         return cli_fail(&err);
-    dlq_print_list(rows, dlq->output);
-    return CLI_OK;
+    dlq_print_list(rows, &views, dlq->output);
+    int status = views.redis_failed ? CLI_NO : CLI_OK;
+    dlq_views_free(&views);
+    return status;
+}
+
+static int show_view_record(struct dlq *dlq) {
+    struct dlq_views views;
+    struct err err = {0};
+    if (!dlq_views_read(dlq->pg, NULL, NULL, &views, &err))
+        return cli_fail(&err);
+    const struct dlq_row *row = dlq_views_find(&views, dlq->place);
+    int status = row ? CLI_OK : dlq_no_such_record(dlq);
+    if (row)
+        dlq_print_row(row, &views, dlq->output);
+    dlq_views_free(&views);
+    return status;
 }
 
 static int show_run(struct dlq *dlq) {
     PG_RESULT_AUTO *rows = NULL;
     struct err err = {0};
+    if (dlq->place.ptr)
+        return show_view_record(dlq);
     if (!dlq_find(dlq->pg, dlq->id, &rows, &err))
         return cli_fail(&err);
     if (!pg_rows(rows))
-        return no_such_record(dlq);
+        return dlq_no_such_record(dlq);
     struct dlq_row row = dlq_row_get(rows, 0);
     row.record = pg_get_str(rows, 0, 13);
-    dlq_print_row(&row, dlq->output);
+    dlq_print_row(&row, NULL, dlq->output);
     return CLI_OK;
 }
 
@@ -256,17 +111,15 @@ struct action {
 static const struct action actions[] = {
     {"list", "sSO", false, false, list_run},
     {"show", "O", true, true, show_run},
-    {"retry", "sSw", true, false, retry_run},
-    {"drop", "sSwy", true, false, drop_run},
+    {"retry", "sSw", true, false, dlq_retry_run},
+    {"drop", "sSwy", true, false, dlq_drop_run},
 };
 
-static const struct option options[] = {{"service", required_argument, NULL, 's'},
-                                        {"subject", required_argument, NULL, 'S'},
-                                        {"wait", required_argument, NULL, 'w'},
-                                        {"yes", no_argument, NULL, 'y'},
-                                        {"output", required_argument, NULL, 'O'},
-                                        {"database", required_argument, NULL, 'D'},
-                                        {0}};
+static const struct option options[] = {
+    {"service", required_argument, NULL, 's'}, {"subject", required_argument, NULL, 'S'},
+    {"wait", required_argument, NULL, 'w'},    {"yes", no_argument, NULL, 'y'},
+    {"output", required_argument, NULL, 'O'},  {"database", required_argument, NULL, 'D'},
+    {"redis", required_argument, NULL, 'R'},   {0}};
 
 static bool option_parse(struct dlq *dlq, int option) {
     switch (option) {
@@ -286,6 +139,9 @@ static bool option_parse(struct dlq *dlq, int option) {
     case 'D':
         config_override("DATABASE_URL", optarg);
         return true;
+    case 'R':
+        config_override("REDIS_URL", optarg);
+        return true;
     default:
         cli_usage_hint();
         return false;
@@ -303,23 +159,31 @@ static const struct action *action_find(const char *name) {
 static bool options_fit(const struct action *action, const char *used) {
     for (; *used; used++)
         for (const struct option *option = options; option->name; option++)
-            if (option->val == *used && *used != 'D' && !strchr(action->options, *used)) {
+            if (option->val == *used && !strchr("DR", *used) && !strchr(action->options, *used)) {
                 cli_usage_error("%s takes no --%s", action->name, option->name);
                 return false;
             }
     return true;
 }
 
+/* A view's has slashes: STORE/VIEW/TOPIC/PARTITION/OFFSET. */
+static bool id_parse(struct dlq *dlq, const char *text) {
+    if (!strchr(text, '/'))
+        return cli_number("ID", text, 1, INT64_MAX, &dlq->id);
+    dlq->place = str_from(text);
+    return true;
+}
+
 static bool operands_parse(struct dlq *dlq, const struct action *action, int argc, char **argv) {
-    if (action->takes_id && optind < argc && !cli_number("ID", argv[optind++], 1, INT64_MAX, &dlq->id))
+    if (action->takes_id && optind < argc && !id_parse(dlq, argv[optind++]))
         return false;
     if (!cli_no_operands(argc, argv))
         return false;
-    if (action->takes_id && !dlq->id && (action->needs_id || !dlq->subject)) {
+    if (action->takes_id && !dlq->id && !dlq->place.ptr && (action->needs_id || !dlq->subject)) {
         cli_usage_error("%s needs an ID%s", action->name, action->needs_id ? "" : " or --subject");
         return false;
     }
-    if (dlq->id && (dlq->subject || dlq->service)) {
+    if ((dlq->id || dlq->place.ptr) && (dlq->subject || dlq->service)) {
         cli_usage_error("an ID says it all: no --%s beside it", dlq->subject ? "subject" : "service");
         return false;
     }

@@ -33,7 +33,13 @@ static void add_json_time(struct buf *ret, const char *name, int64_t time_us) {
 
 /* Without its closing brace. */
 static void add_json_row(struct buf *ret, const struct dlq_row *row) {
-    buf_printf(ret, "{\"id\":%" PRId64, row->id);
+    if (row->place.ptr) {
+        buf_add_str(ret, STR("{\"id\":"));
+        buf_add_json_string(ret, row->place);
+        add_json_text(ret, "store", str_from(row->store));
+    } else {
+        buf_printf(ret, "{\"id\":%" PRId64, row->id);
+    }
     add_json_text(ret, "service", row->service);
     buf_printf(ret, ",\"shard\":%" PRId64, row->shard);
     add_json_text(ret, "topic", row->topic);
@@ -89,9 +95,37 @@ static void print_list_table(const struct pg_result *rows) {
     cli_print(&out);
 }
 
-void dlq_print_list(const struct pg_result *rows, enum cli_output output) {
+static void print_views_table(const struct dlq_views *views) {
+    static const char *const heading[] = {"ID", "SERVICE", "SHARD", "SUBJECT", "BEHIND", "REASON"};
+    struct cli_table table = {.columns = sizeof heading / sizeof heading[0]};
+    BUF_AUTO out = {0};
+    for (size_t i = 0; i < table.columns; i++)
+        cli_table_add(&table, "%s", heading[i]);
+    for (size_t i = 0; i < views->count; i++) {
+        const struct dlq_row *row = &views->rows[i];
+        add_cell(&table, row->place);
+        add_cell(&table, row->service);
+        cli_table_add(&table, "%" PRId64, row->shard);
+        add_cell(&table, row->subject);
+        cli_table_add(&table, "%s", row->behind ? "yes" : "no");
+        add_cell(&table, row->reason);
+    }
+    if (views->count) {
+        buf_add_char(&out, '\n');
+        cli_print(&out);
+        cli_table_print(&table, "llrlll");
+    } else {
+        buf_free(&table.cells);
+    }
+    buf_printf(&out, "set aside by views: %zu%s\n", views->count,
+               views->redis_asked ? "" : " (Redis was not asked: REDIS_URL is not set)");
+    cli_print(&out);
+}
+
+void dlq_print_list(const struct pg_result *rows, const struct dlq_views *views, enum cli_output output) {
     if (!cli_output_is_json(output)) {
         print_list_table(rows);
+        print_views_table(views);
         return;
     }
     BUF_AUTO out = {0};
@@ -102,7 +136,13 @@ void dlq_print_list(const struct pg_result *rows, enum cli_output output) {
         add_json_row(&out, &row);
         buf_add_char(&out, '}');
     }
-    buf_printf(&out, "],\"total\":%d}\n", pg_rows(rows));
+    buf_printf(&out, "],\"total\":%d,\"views\":[", pg_rows(rows));
+    for (size_t i = 0; i < views->count; i++) {
+        buf_printf(&out, "%s", i ? "," : "");
+        add_json_row(&out, &views->rows[i]);
+        buf_add_char(&out, '}');
+    }
+    buf_printf(&out, "],\"unasked\":[%s]}\n", views->redis_asked && !views->redis_failed ? "" : "\"redis\"");
     cli_print(&out);
 }
 
@@ -110,6 +150,7 @@ void dlq_print_list(const struct pg_result *rows, enum cli_output output) {
 
 struct shown {
     const struct dlq_row *row;
+    const struct dlq_views *views;
     struct log_record record;
     struct buf event;
     struct err err; /* why the event cannot be shown */
@@ -141,6 +182,8 @@ static void print_row_json(const struct shown *shown) {
     buf_printf(&out, ",\"in_front\":");
     if (row->leader == row->id)
         buf_printf(&out, "null");
+    else if (row->place.ptr)
+        buf_add_json_string(&out, shown->views->rows[row->leader - 1].place);
     else
         buf_printf(&out, "%" PRId64, row->leader);
     buf_printf(&out, ",\"behind_it\":%" PRId64, row->followers);
@@ -160,9 +203,16 @@ static void print_row_json(const struct shown *shown) {
     cli_print(&out);
 }
 
-static void add_place_rows(struct cli_table *table, const struct dlq_row *row) {
+static void add_id_cell(struct cli_table *table, const struct dlq_row *row) {
+    if (row->place.ptr)
+        add_cell(table, row->place);
+    else
+        cli_table_add(table, "%" PRId64, row->id);
+}
+
+static void add_place_rows(struct cli_table *table, const struct dlq_row *row, const struct dlq_views *views) {
     cli_table_add(table, "ID");
-    cli_table_add(table, "%" PRId64, row->id);
+    add_id_cell(table, row);
     cli_table_add(table, "service");
     cli_table_add(table, "%.*s, shard %" PRId64, STR_ARG(row->service), row->shard);
     cli_table_add(table, "record");
@@ -174,11 +224,15 @@ static void add_place_rows(struct cli_table *table, const struct dlq_row *row) {
     add_cell(table, row->reason);
     cli_table_add(table, "status");
     add_cell(table, row->status);
-    cli_table_add(table, "parked at");
-    add_time_cell(table, row->parked_at_us);
+    if (row->parked_at_us) {
+        cli_table_add(table, "parked at");
+        add_time_cell(table, row->parked_at_us);
+    }
     cli_table_add(table, "in front of it");
     if (row->leader == row->id)
         cli_table_add(table, "nothing");
+    else if (row->place.ptr)
+        add_id_cell(table, &views->rows[row->leader - 1]);
     else
         cli_table_add(table, "record %" PRId64, row->leader);
     cli_table_add(table, "behind it");
@@ -187,7 +241,7 @@ static void add_place_rows(struct cli_table *table, const struct dlq_row *row) {
 
 static void print_row_table(const struct shown *shown) {
     struct cli_table table = {.columns = 2};
-    add_place_rows(&table, shown->row);
+    add_place_rows(&table, shown->row, shown->views);
     if (shown->record.timestamp_us) {
         cli_table_add(&table, "in the log since");
         add_time_cell(&table, shown->record.timestamp_us);
@@ -212,8 +266,8 @@ static void print_row_table(const struct shown *shown) {
     cli_table_print(&table, "ll");
 }
 
-void dlq_print_row(const struct dlq_row *row, enum cli_output output) {
-    struct shown shown = {.row = row};
+void dlq_print_row(const struct dlq_row *row, const struct dlq_views *views, enum cli_output output) {
+    struct shown shown = {.row = row, .views = views};
     arena_init(&shown.arena);
     shown_read(&shown);
     if (cli_output_is_json(output))

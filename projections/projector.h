@@ -9,9 +9,6 @@
 
 struct metric;
 
-/* The reason of a parked record that could have been handled, but for those before it. */
-#define PARKED_BEHIND "one of its subject before it is parked"
-
 enum shard_state {
     SHARD_OFF,     /* not ours */
     SHARD_UNREAD,  /* ours; nothing is held of it, and nothing of it is polled */

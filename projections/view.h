@@ -22,6 +22,9 @@ extern const struct view view_carts, view_orders, view_products;
 extern const struct view *const views_all[];
 enum { VIEW_COUNT = 3, VIEW_TOPICS_MAX = 6 };
 
+/* The reason of a parked record that could have been handled, but for those before it. */
+#define PARKED_BEHIND "one of its subject before it is parked"
+
 /* NULL when there is none. */
 const struct view *view_find(struct str name);
 /* The value of the view's key field in a record; ptr NULL when the record has none. */

@@ -1,84 +1,11 @@
 /* orderlog dlq beside running deciders: what they parked is listed, shown, tried again and dropped, and what was behind
  * it is applied. */
-#include <jansson.h>
 #include <pty.h>
 #include <sys/wait.h>
 
-#include "tests/chaos/toys.h"
+#include "tests/cli/dlq_command.h"
 
 static const char parked[] = "SELECT count(*) FROM decider.parked";
-
-/* ---- the command ---- */
-
-struct said {
-    int status;
-    struct buf text; /* standard output, or with `2>&1` both */
-};
-
-static void take_output(FILE *from, struct buf *ret) {
-    char piece[4096];
-    for (size_t len; (len = fread(piece, 1, sizeof(piece), from)) > 0;)
-        buf_add(ret, piece, len);
-}
-
-/* Standard input is no terminal. */
-static struct said dlq(const struct place *place, const char *arguments) {
-    struct said said = {0};
-    BUF_AUTO command = {0};
-    buf_printf(&command, "exec %s dlq --database '%s' %s </dev/null", getenv("ORDERLOG_BIN"), place->database_url,
-               arguments);
-    FILE *pipe = popen(command.ptr, "r");
-    assert_non_null(pipe);
-    take_output(pipe, &said.text);
-    int status = pclose(pipe);
-    assert_true(WIFEXITED(status));
-    said.status = WEXITSTATUS(status);
-    return said;
-}
-
-/* It ends so, and says that. */
-static void expect(const struct place *place, const char *arguments, int status, const char *words) {
-    BUF_AUTO both = {0};
-    buf_printf(&both, "%s 2>&1", arguments);
-    struct said said = dlq(place, both.ptr);
-    if (said.status != status || !said.text.ptr || !strstr(said.text.ptr, words))
-        fail_msg("dlq %s: status %d, says %s", arguments, said.status, said.text.ptr ? said.text.ptr : "nothing");
-    buf_free(&said.text);
-}
-
-static json_t *dlq_json(const struct place *place, const char *arguments) {
-    struct said said = dlq(place, arguments);
-    assert_int_equal(said.status, 0);
-    json_t *json = json_loadb(said.text.ptr, said.text.len, 0, NULL);
-    if (!json)
-        fail_msg("dlq %s: no JSON: %s", arguments, said.text.ptr);
-    buf_free(&said.text);
-    return json;
-}
-
-static const char *text_of(const json_t *json, const char *name) {
-    const char *text = json_string_value(json_object_get(json, name));
-    return text ? text : "(null)";
-}
-
-static int64_t number_of(const json_t *json, const char *name) {
-    assert_true(json_is_integer(json_object_get(json, name)));
-    return json_integer_value(json_object_get(json, name));
-}
-
-static void expect_total(const struct place *place, const char *arguments, int64_t total) {
-    json_t *list = dlq_json(place, arguments);
-    assert_int_equal(number_of(list, "total"), total);
-    assert_int_equal(json_array_size(json_object_get(list, "parked")), total);
-    json_decref(list);
-}
-
-/* `action`, then an id, then more. */
-static const char *with_id(const char *action, int64_t id, const char *more) {
-    static char text[128];
-    snprintf(text, sizeof(text), "%s %lld %s", action, (long long)id, more);
-    return text;
-}
 
 static int64_t first_id(const struct place *place) {
     return number(place, "SELECT min(id) FROM decider.parked");
@@ -162,6 +89,41 @@ static void test_story(void **state) {
     expect(place, drop, 1, "no record of subject");
     struct seen seen = read_topic(run.log, TOPIC_ORDER_EVENTS);
     assert_int_equal(seen.records, 3);
+    assert_int_equal(seen.wrong_versions, 0);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
+/* Two that cannot be decided, each with one behind it: the first is dropped, and it goes on to the second. */
+static void test_several_of_a_subject(void **state) {
+    struct place *place = *state;
+    struct run run;
+    run_start(&run, place, 2);
+    append_input(&run, 1, STR("a"), "poison", "h");
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    append_input(&run, 1, STR("c"), "poison", "h");
+    append_input(&run, 1, STR("d"), "shopper", "h");
+    await_number(place, parked, 4);
+    int64_t id = first_id(place);
+    expect(place, with_id("retry", id, "--wait 60"), 1, "was parked again: it says poison");
+    await_number(place, parked, 4);
+    expect(place, with_id("drop", id, "--yes --wait 60"), 1,
+           "cannot be decided, and 1 are behind that: it says poison");
+    await(run.log, TOPIC_ORDER_EVENTS, 1);
+    json_t *list = dlq_json(place, "list"), *rows = json_object_get(list, "parked");
+    assert_int_equal(number_of(list, "total"), 2);
+    assert_int_equal(number_of(json_array_get(rows, 0), "id"), id + 2);
+    assert_false(json_is_true(json_object_get(json_array_get(rows, 0), "behind")));
+    assert_string_equal(text_of(json_array_get(rows, 0), "reason"), "it says poison");
+    assert_true(json_is_true(json_object_get(json_array_get(rows, 1), "behind")));
+    json_decref(list);
+    expect(place, with_id("retry", id + 3, ""), 1, "is behind record");
+    expect(place, with_id("retry", id + 2, "--wait 60"), 1, "was parked again: it says poison");
+    expect(place, with_id("drop", id + 2, "--yes --wait 60"), 0, "The 1 behind it were decided.");
+    await(run.log, TOPIC_ORDER_EVENTS, 2);
+    await_number(place, parked, 0);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_EVENTS);
+    assert_int_equal(seen.records, 2);
     assert_int_equal(seen.wrong_versions, 0);
     seen_free(&seen);
     run_stop(&run);
@@ -332,14 +294,9 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_story),
-        PLACED(test_retry_goes_well),
-        PLACED(test_nobody_owns_it),
-        PLACED(test_undecodable),
-        PLACED(test_same_subject_elsewhere),
-        PLACED(test_mark_comes_late),
-        PLACED(test_asks_before_it_drops),
-        PLACED(test_usage),
+        PLACED(test_story),           PLACED(test_several_of_a_subject), PLACED(test_retry_goes_well),
+        PLACED(test_nobody_owns_it),  PLACED(test_undecodable),          PLACED(test_same_subject_elsewhere),
+        PLACED(test_mark_comes_late), PLACED(test_asks_before_it_drops), PLACED(test_usage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
