@@ -46,7 +46,8 @@ check_killed_export() {
 # Stretches of time that meet are the whole.
 check_ranges() {
     local middle
-    middle=$(sed -n "$(($(wc -l <all.jsonl) / 2))p" all.jsonl | "$python" -c 'import json; print(json.loads(input())["timestamp"])')
+    middle=$(sed -n "$(($(wc -l <all.jsonl) / 2))p" all.jsonl |
+        "$python" -c 'import json; print(json.loads(input())["timestamp"])')
     "$ORDERLOG_BIN" export -o "e@$middle" -O first.jsonl
     "$ORDERLOG_BIN" export -o "s@$middle" -O second.jsonl
     [ -s first.jsonl ] && [ -s second.jsonl ] || fail "a range is empty"
@@ -57,6 +58,8 @@ flow_start
 feed_one_by_one 100
 "$python" -B "$root/tests/support/analysts_shoppers.py"
 settle_and_verify
+# A generation that was swapped in has all that analysts had in the one before.
+"$ORDERLOG_BIN" rebuild --output json postgres
 
 socket=${DATABASE_URL#*host=}
 PGHOST=$("$python" -c 'import sys, urllib.parse; print(urllib.parse.unquote(sys.argv[1]))' "${socket%%&*}")
