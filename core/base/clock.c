@@ -24,9 +24,13 @@ int64_t clock_thread_cpu_us(void) {
 }
 
 void clock_sleep_ms(int64_t ms) {
-    if (ms <= 0)
+    clock_sleep_us(ms * 1000);
+}
+
+void clock_sleep_us(int64_t us) {
+    if (us <= 0)
         return;
-    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    struct timespec left = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
 }

@@ -25,6 +25,7 @@ enum {
     SQLOG_TP_MAX = (1 << 23) - 1,     /* numbers of (topic, partition) pairs */
     SQLOG_GROUP_RECORDS = 4096,       /* bounds of one commit */
     SQLOG_GROUP_BYTES = 4 << 20,      /* */
+    SQLOG_COMMIT_INTERVAL_US = 2000,  /* a commit begins no sooner after the one before */
     SQLOG_INDEX_COMMITS = 1024,       /* how many commits the index on disk may lack; they are read on opening */
     SQLOG_RUN_MAX = 1024,             /* entries in a row of the index */
     SQLOG_TAIL_BYTES = 8 << 20,       /* what is kept in memory for readers at the end of the log */

@@ -213,14 +213,28 @@ static bool positions_due(const struct sqlog *log) {
     return log->positions_due_us && (log->closing || clock_monotonic_us() >= log->positions_due_us);
 }
 
+/* A commit costs much the same whatever it holds, and most of it is the fsync: under load those that come close
+ * together share one. With mutex held. */
+static void wait_for_more(struct sqlog *log, int64_t last_us) {
+    int64_t until_us = last_us + SQLOG_COMMIT_INTERVAL_US;
+    if (!log->closing && clock_monotonic_us() < until_us) {
+        pthread_mutex_unlock(&log->mutex);
+        clock_sleep_us(until_us - clock_monotonic_us());
+        pthread_mutex_lock(&log->mutex);
+    }
+}
+
 void *sqlog_writer_main(void *user) {
     struct sqlog *log = user;
+    int64_t last_us = 0;
     pthread_mutex_lock(&log->mutex);
     for (;;) {
         while (!log->queue && !log->closing && !positions_due(log))
             sqlog_cond_wait_until(&log->work, &log->mutex, log->positions_due_us ? log->positions_due_us : INT64_MAX);
         if (!log->queue && log->closing)
             break;
+        wait_for_more(log, last_us);
+        last_us = clock_monotonic_us();
         struct sqlog_append *group = group_take(log);
         bool positions = positions_due(log);
         pthread_mutex_unlock(&log->mutex);
