@@ -29,6 +29,7 @@ const char bench_help[] =
     "  --warmup N        orders before those that are measured (200)\n"
     "  --url URL         the API (default: ORDERLOG_API)\n"
     "  --run-dir DIR     where the stack's pid files are (default: run/ beside the log's folder)\n"
+    "  --latencies FILE  write there, as CSV, when each order was meant to start and how long it took, in ms\n"
     "  --hook COMMAND    run COMMAND with the argument 'begin' before what is measured, and 'end' after it\n"
     "\n"
     "Settings: ORDERLOG_API, ORDERLOG_OPERATOR_TOKEN, ORDERLOG_LOG (to see when the stack is quiet),\n"
@@ -80,6 +81,9 @@ static bool parse_option(int option, struct bench_options *ret) {
     case 'h':
         ret->hot = true;
         return true;
+    case 'L':
+        ret->latencies = optarg;
+        return true;
     case 'H':
         ret->hook = optarg;
         return true;
@@ -93,13 +97,19 @@ static bool parse_option(int option, struct bench_options *ret) {
 }
 
 static int parse_options(int argc, char **argv, struct bench_options *ret) {
-    static const struct option options[] = {
-        {"orders", required_argument, NULL, 'o'},  {"concurrency", required_argument, NULL, 'c'},
-        {"rate", required_argument, NULL, 'r'},    {"lines", required_argument, NULL, 'l'},
-        {"skus", required_argument, NULL, 's'},    {"warmup", required_argument, NULL, 'w'},
-        {"poisson", no_argument, NULL, 'p'},       {"hot", no_argument, NULL, 'h'},
-        {"hook", required_argument, NULL, 'H'},    {"url", required_argument, NULL, 'u'},
-        {"run-dir", required_argument, NULL, 'd'}, {0}};
+    static const struct option options[] = {{"orders", required_argument, NULL, 'o'},
+                                            {"concurrency", required_argument, NULL, 'c'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"lines", required_argument, NULL, 'l'},
+                                            {"skus", required_argument, NULL, 's'},
+                                            {"warmup", required_argument, NULL, 'w'},
+                                            {"poisson", no_argument, NULL, 'p'},
+                                            {"hot", no_argument, NULL, 'h'},
+                                            {"hook", required_argument, NULL, 'H'},
+                                            {"latencies", required_argument, NULL, 'L'},
+                                            {"url", required_argument, NULL, 'u'},
+                                            {"run-dir", required_argument, NULL, 'd'},
+                                            {0}};
     *ret = (struct bench_options){.orders = 10000, .warmup = 200, .skus = 1000, .lines = 3};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == '?')
@@ -273,7 +283,9 @@ int bench_main(int argc, char **argv) {
         bench.shop.operator_token = token;
         bench.shop.currency = config_get("ORDERLOG_CURRENCY", "USD");
         bench.shop.location = str_cut(str_from(config_get("ORDERLOG_LOCATIONS", "main:0")), ':', &(struct str){0});
-        status = prepare(&bench, &err) && measure(&bench, &err) ? bench_report(&bench) : cli_fail(&err);
+        status = prepare(&bench, &err) && measure(&bench, &err) && bench_write_latencies(&bench, &err)
+                     ? bench_report(&bench)
+                     : cli_fail(&err);
         bench_shop_free(&bench.shop);
     }
     bench_net_close(bench.net);

@@ -79,7 +79,8 @@ enum { BENCH_STALL_S = 30 };
 struct bench_options {
     const char *url;
     const char *run_dir;
-    const char *hook; /* a command that is run when measuring begins and when it ends, or NULL */
+    const char *latencies; /* a file to be written, or NULL */
+    const char *hook;      /* a command that is run when measuring begins and when it ends, or NULL */
     int64_t orders, warmup, concurrency, skus, lines;
     double rate;
     bool hot, poisson;
@@ -174,6 +175,8 @@ struct bench {
     int64_t own_cpu_us;
 };
 
+/* Writes a line of start and latency for each confirmed order to --latencies. */
+CHECK_RESULT bool bench_write_latencies(const struct bench *bench, struct err *err);
 /* Prints the JSON object; CLI_OK when all orders were confirmed, else CLI_NO, having said so. */
 int bench_report(const struct bench *bench);
 

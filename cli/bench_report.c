@@ -1,5 +1,6 @@
 #include "cli/bench.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,23 @@ static json_t *result_json(const struct bench *bench, const uint32_t *sorted, si
     json_object_set_new(json, "problems", counts_json(&bench->shop.problems));
     json_object_set_new(json, "reconnects", json_integer((json_int_t)bench_net_reconnects(bench->net)));
     return json;
+}
+
+bool bench_write_latencies(const struct bench *bench, struct err *err) {
+    const struct bench_order *orders = bench->shop.orders + bench->options.warmup;
+    const char *path = bench->options.latencies;
+    FILE *file = path ? fopen(path, "we") : NULL;
+    if (!path)
+        return true;
+    if (!file)
+        return err_set(err, ERR_IO, "%s: %s", path, strerror(errno));
+    fprintf(file, "start_ms,latency_ms\n");
+    for (int64_t i = 0; i < bench->options.orders; i++)
+        if (orders[i].confirmed)
+            fprintf(file, "%.3f,%.3f\n", (double)(orders[i].start_us - orders[0].start_us) / 1000,
+                    orders[i].latency_us / 1000.0);
+    bool ok = !ferror(file);
+    return (fclose(file) == 0 && ok) || err_set(err, ERR_IO, "%s cannot be written", path);
 }
 
 int bench_report(const struct bench *bench) {

@@ -345,9 +345,12 @@ static enum bench_next sell_answered(void *user, size_t job, const struct bench_
 
 bool bench_shop_sell(struct bench_shop *shop, size_t first, size_t orders, double rate, struct err *err) {
     size_t done;
+    int64_t at_once = shop->options->concurrency;
+    if (rate <= 0 && shop->options->rate > 0 && at_once > PREPARE_AT_ONCE)
+        at_once = PREPARE_AT_ONCE; /* the warm-up of an open loop */
     struct bench_work work = {.what = "orders",
                               .count = orders,
-                              .concurrency = (size_t)shop->options->concurrency,
+                              .concurrency = (size_t)at_once,
                               .rate = rate,
                               .poisson = shop->options->poisson,
                               .pause_ms = AGAIN_PAUSE_MS,
