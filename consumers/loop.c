@@ -115,13 +115,13 @@ static bool run_statement(struct loop *loop, const char *sql, struct err *err) {
 }
 
 /* Done rows are kept for a day, so that a log that lost its tail can be given it again; commands for as long as a
- * client may retry them. A bounded number at once, the oldest first: the rows of a whole day are not looked through. */
+ * client may retry them. A bounded number at once, the oldest first: the rows of a whole day are not looked through.
+ * By ctid, so that no plan that was made while the table was small can join it with itself row by row. */
 static const char delete_old_rows[] =
-    "DELETE FROM decider.outbox o USING decider.shard s CROSS JOIN LATERAL (SELECT id, created_at FROM decider.outbox "
-    "k "
-    "WHERE k.service = s.service AND k.shard = s.shard ORDER BY k.id LIMIT 10000) oldest "
-    "WHERE s.service = $1 AND s.owner = $2 AND o.service = $1 AND o.shard = s.shard AND o.id = oldest.id "
-    "AND oldest.id <= s.done_through AND oldest.created_at < now() - interval '1 day'";
+    "DELETE FROM decider.outbox WHERE ctid = ANY (ARRAY(SELECT oldest.ctid FROM decider.shard s CROSS JOIN LATERAL "
+    "(SELECT k.ctid, k.id, k.created_at FROM decider.outbox k WHERE k.service = s.service AND k.shard = s.shard "
+    "ORDER BY k.id LIMIT 10000) oldest WHERE s.service = $1 AND s.owner = $2 AND oldest.id <= s.done_through "
+    "AND oldest.created_at < now() - interval '1 day'))";
 static const char delete_old_commands[] =
     "DELETE FROM decider.command WHERE ctid = ANY (ARRAY(SELECT c.ctid FROM decider.command c JOIN decider.shard s "
     "ON s.service = c.service AND s.shard = c.shard "
