@@ -3,7 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../../infra/local/stack.sh"
 
 export ORDERLOG_BIN=${ORDERLOG_BIN:-$root/build/orderlog}
-feeder=''
+feeder='' shopper='' held=''
 
 fail() {
     say "FAIL: $*"
@@ -27,6 +27,8 @@ flow_end() {
     local status=$?
     trap '' INT TERM HUP
     [ -z "$feeder" ] || kill "$feeder" 2>/dev/null || true
+    [ -z "$shopper" ] || kill "$shopper" 2>/dev/null || true
+    [ -z "$held" ] || service_back "$held"
     "$tools/down" --dir "$dir"
     if grep -E 'Sanitizer: |runtime error: |(up|provider), told to stop, ended' "$logs"/*.log; then
         status=1
@@ -93,6 +95,39 @@ kill_hard() {
         [ "$(uptime_s)" -lt "$deadline" ] || fail "$name did not come back"
         sleep 0.05
     done
+}
+
+# kill -9, and no other is brought up until service_back: who would do so stands still.
+kill_and_hold() {
+    local pid
+    pid=$(supervisor_pid "$1") && kill -STOP "$pid" || fail "no supervisor of $1"
+    held=$1
+    pid=$(service_pid "$1") && kill -KILL "$pid" || fail "no pid of $1"
+}
+
+service_back() {
+    signal_to CONT "$(supervisor_pid "$1")"
+    held=''
+}
+
+# A shopper who goes on meanwhile, and says in the end whether all was as it must be (tests/support/away.py).
+away_start() {
+    mkdir "$dir/away"
+    python3 -B "$root/tests/support/away.py" "$1" "$dir/away" >"$logs/away.log" 2>&1 &
+    shopper=$!
+    until [ -e "$dir/away/ready" ]; do
+        kill -0 "$shopper" 2>/dev/null || fail "the shopper could not begin"
+        sleep 0.05
+    done
+}
+
+away_finish() {
+    touch "$dir/away/stop"
+    local status=0
+    wait "$shopper" || status=$?
+    shopper=''
+    cat "$logs/away.log"
+    [ "$status" = 0 ] || fail "the shopper saw what must not be"
 }
 
 # Views that are folded again after a crash may take a while: until then verify ends with 2, as it cannot compare them.

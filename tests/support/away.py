@@ -1,0 +1,129 @@
+"""A shopper who goes on while a part of the stack is away: away.py reads|writes FOLDER
+
+Settings are the stack's (ORDERLOG_API, ORDERLOG_OPERATOR_TOKEN). FOLDER/ready is made once all is set up; it goes on until
+FOLDER/stop is there, then prints what it saw and ends with 1 if that is not as it must be.
+
+reads:  a product, a cart and an order must be answered all the time, and the shopper's own writes be seen.
+writes: FOLDER/away is made by the test just before PostgreSQL is killed, FOLDER/back once it is there again. In between,
+        writes must be taken for a while, then be refused as overloaded with a Retry-After, and be taken again afterwards;
+        what was taken must be there in the end."""
+import json
+import os
+import pathlib
+import sys
+import time
+import urllib.error
+import urllib.request
+
+API = os.environ["ORDERLOG_API"]
+PATIENCE_S = 120
+
+
+def call(method, path, token=None, key=None, body=None, wait=None):
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    if token:
+        headers["Authorization"] = "Bearer " + token
+    if key:
+        headers["Idempotency-Key"] = key
+    if wait:
+        headers["Prefer"] = f"wait={wait}"
+    data = json.dumps(body).encode() if body is not None else b"" if method == "POST" else None
+    request = urllib.request.Request(API + path, data=data, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.headers, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.headers, json.load(refused)
+
+
+def must(status, answer):
+    if answer[0] != status:
+        sys.exit(f"answered {answer[0]} instead of {status}: {answer[2]}")
+    return answer[2]
+
+
+def until(what, done):
+    end = time.monotonic() + PATIENCE_S
+    while not done():
+        if time.monotonic() > end:
+            sys.exit(f"{what}: not within {PATIENCE_S} s")
+        time.sleep(0.05)
+
+
+def session():
+    return must(201, call("POST", "/v1/sessions"))["token"]
+
+
+def order_of(token, sku):
+    """Each step waits for what came of the one before."""
+    cart = must(201, call("POST", "/v1/carts", token, "cart", wait=10))["cart_id"]
+    cart_view = must(200, call("POST", f"/v1/carts/{cart}/lines", token, "line", {"sku": sku, "quantity": 1}, wait=10))
+    body = {
+        "cart_id": cart, "expected_total": cart_view["totals"]["total"], "payment_method": "pm_card_visa",
+        "email": "away@example.org",
+        "shipping_address": {"name": "A. Way", "line1": "1 Main Street", "city": "Cincinnati", "country": "US"},
+    }
+    order = must(201, call("POST", "/v1/checkouts", token, "buy", body, wait=10))
+    return order["order_id"]
+
+
+def reads(folder):
+    token = session()
+    sku = must(200, call("GET", "/v1/products?limit=1"))["items"][0]["sku"]
+    path = "/v1/products/" + urllib.request.quote(sku, safe="")
+    order = order_of(token, sku)
+    cart = must(201, call("POST", "/v1/carts", token, "more", wait=10))["cart_id"]
+    (folder / "ready").touch()
+    counts, bad, slowest, quantity = {}, [], 0.0, 0
+    while not (folder / "stop").exists():
+        for name, read in (("product", path), ("order", f"/v1/orders/{order}"), ("cart", f"/v1/carts/{cart}")):
+            began = time.monotonic()
+            status, _, body = call("GET", read, token)
+            slowest = max(slowest, time.monotonic() - began)
+            counts[name] = counts.get(name, 0) + 1
+            if status != 200:
+                bad.append((name, status, body.get("type")))
+        if quantity < 900:
+            quantity += 1
+            status, _, body = call("POST", f"/v1/carts/{cart}/lines", token, f"q{quantity}",
+                                   {"sku": sku, "quantity": 1}, wait=10)
+            counts["own write"] = counts.get("own write", 0) + 1
+            if status != 200 or body["lines"][0]["quantity"] != quantity:
+                bad.append(("own write", status, body))
+        time.sleep(0.02)
+    print(f"reads: {counts}, slowest {slowest * 1000:.0f} ms, wrong: {bad[:5]}")
+    return not bad and min(counts.values()) > 10
+
+
+def writes(folder):
+    token = session()
+    (folder / "ready").touch()
+    seen, taken, number = [], [], 0
+    while not (folder / "stop").exists():
+        number += 1
+        status, headers, body = call("POST", "/v1/carts", token, f"w{number}")
+        seen.append((time.time(), status, body.get("type"), headers.get("Retry-After")))
+        if status == 201:
+            taken.append(body["cart_id"])
+        time.sleep(0.05)
+    away, back = (os.stat(folder / name).st_mtime for name in ("away", "back"))
+    during = [s for s in seen if away < s[0] < back]
+    first_refused = next((i for i, s in enumerate(during) if s[1] != 201), len(during))
+    refused = [s for s in seen if s[1] != 201]
+    print(f"writes: {len(taken)} taken, {len(refused)} refused; while PostgreSQL was away {first_refused} were taken first, "
+          f"then refused from {during[first_refused][0] - away:.1f} s on" if refused else "writes: none was refused")
+    if not refused or not first_refused or seen[-1][1] != 201:
+        return False
+    if any(s[1] != 503 or s[2] != "/problems/overloaded" or not s[3] for s in refused):
+        print(f"refused otherwise: {[s for s in refused if s[2] != '/problems/overloaded'][:3]}")
+        return False
+    if any(s[0] < away for s in refused):
+        print("refused before PostgreSQL was away")
+        return False
+    for cart in taken:
+        until(f"cart {cart}", lambda: call("GET", f"/v1/carts/{cart}", token)[0] == 200)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(0 if {"reads": reads, "writes": writes}[sys.argv[1]](pathlib.Path(sys.argv[2])) else 1)
