@@ -98,10 +98,11 @@ static void model_json(const struct rebuild_model *model, const char *before, st
     const struct rebuild_report *report = &model->report;
     buf_printf(out,
                "%s{\"model\":\"%s\",\"events\":%" PRId64 ",\"rows\":%" PRId64 ",\"seconds\":%.3f,\"fold_seconds\":%.3f,"
-               "\"events_per_s\":%.0f,\"compared\":%s,\"rows_compared\":%" PRId64 ",\"differences\":%" PRId64
-               ",\"first\":[",
+               "\"fold_cpu_seconds\":%.3f,\"events_per_s\":%.0f,\"compared\":%s,\"rows_compared\":%" PRId64
+               ",\"differences\":%" PRId64 ",\"first\":[",
                before, model->name, report->events, report->rows, report->seconds, report->fold_seconds,
-               events_per_s(report), report->compared ? "true" : "false", report->rows_compared, report->differences);
+               report->fold_cpu_seconds, events_per_s(report), report->compared ? "true" : "false",
+               report->rows_compared, report->differences);
     for (const struct rebuild_shown *shown = model->shown; shown; shown = shown->next) {
         add_text(out, shown == model->shown ? "{\"table\"" : ",{\"table\"", str_from(shown->table));
         add_text(out, ",\"key\"", str_from(shown->key));

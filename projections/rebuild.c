@@ -22,6 +22,7 @@ struct rebuild {
     struct refold refold;
     struct projector_store *stores[VIEW_COUNT]; /* of the new generation, by place in refold.views */
     bool apart[VIEW_COUNT];                     /* the live one cannot be compared with */
+    unsigned noted;                             /* of which views that was said, by place in views_all */
     struct arena arena;
     struct generation_host host;
     enum rebuild_phase phase;
@@ -81,6 +82,13 @@ static bool log_ends_at(struct rebuild *rebuild, const struct refold_view *view,
     return log_watermarks(rebuild->config->log, view->projector.topics[topic].name, shard, &low, ret, err);
 }
 
+static unsigned note_bit(const struct view *view) {
+    unsigned bit = 1;
+    for (size_t i = 0; views_all[i] != view; i++)
+        bit <<= 1;
+    return bit;
+}
+
 /* Where the live shard stands is the limit. One that has nothing, is of another log, or further than this log goes
  * cannot be compared with: then all that the log holds is. */
 static bool limit_shard(struct rebuild *rebuild, struct refold_view *view, int32_t shard, struct err *err) {
@@ -114,9 +122,10 @@ static bool limit_shard(struct rebuild *rebuild, struct refold_view *view, int32
     }
     positions_free(&positions);
     size_t at = (size_t)(view - rebuild->refold.views);
-    if (ok && apart && !rebuild->apart[at])
+    if (ok && apart && !(rebuild->noted & note_bit(view->view)))
         buf_printf(&rebuild->report->note, "the live view %s cannot be compared with: shard %d: %s; ", view->view->name,
                    shard, why.detail);
+    rebuild->noted |= ok && apart ? note_bit(view->view) : 0;
     rebuild->apart[at] |= apart;
     return ok;
 }
@@ -172,7 +181,7 @@ static bool write_positions(struct rebuild *rebuild, struct refold_view *view, s
 }
 
 static bool write_all(struct rebuild *rebuild, struct projector_store *const *kept, struct err *err) {
-    int64_t rows = 0, begun_us = clock_monotonic_us();
+    int64_t rows = 0;
     for (size_t i = 0; i < rebuild->refold.view_count; i++)
         rows += (int64_t)kept_rows_count(kept[i]);
     if (!enter(rebuild, REBUILD_WRITE, rows, err))
@@ -186,9 +195,7 @@ static bool write_all(struct rebuild *rebuild, struct projector_store *const *ke
         if (!write_positions(rebuild, &rebuild->refold.views[i], err))
             return false;
     rebuild->report->rows = rows;
-    bool ok = rebuild->config->store->fill_end(rebuild->generation, err);
-    rebuild->report->write_seconds = (double)(clock_monotonic_us() - begun_us) / 1e6;
-    return ok;
+    return rebuild->config->store->fill_end(rebuild->generation, err);
 }
 
 static bool refold_open_for(struct rebuild *rebuild, const struct view *const *views, size_t count, struct err *err) {
@@ -209,7 +216,7 @@ static bool fold(struct rebuild *rebuild, struct projector_store **kept, struct 
     const struct rebuild_config *config = rebuild->config;
     struct refold *refold = &rebuild->refold;
     struct projector_store_ops ops = *config->store->store;
-    int64_t begun_us = clock_monotonic_us();
+    int64_t begun_us = clock_monotonic_us(), begun_cpu_us = clock_thread_cpu_us();
     ops.load_rows = kept_rows_load;
     ops.save = kept_rows_save;
     for (size_t i = 0; i < refold->view_count; i++) {
@@ -226,6 +233,7 @@ static bool fold(struct rebuild *rebuild, struct projector_store **kept, struct 
         limit_all(rebuild, err) && enter(rebuild, REBUILD_FOLD, refold_left(refold), err) && refold_run(refold, err);
     refold->facts = NULL;
     rebuild->report->fold_seconds = (double)(clock_monotonic_us() - begun_us) / 1e6;
+    rebuild->report->fold_cpu_seconds = (double)(clock_thread_cpu_us() - begun_cpu_us) / 1e6;
     return ok;
 }
 

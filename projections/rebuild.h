@@ -44,7 +44,7 @@ struct rebuild_report {
     int64_t rows;   /* folded */
     int64_t rows_compared;
     int64_t differences;
-    double fold_seconds, write_seconds, seconds;
+    double fold_seconds, fold_cpu_seconds, seconds;
     struct buf note; /* what else there is to say; the caller's to free */
 };
 

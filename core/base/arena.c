@@ -10,9 +10,10 @@ struct arena_block {
     _Alignas(8) char bytes[];
 };
 
-static struct arena_block *block_new(size_t size) {
+static struct arena_block *block_new(struct arena *arena, size_t size) {
     struct arena_block *block = mem_alloc(sizeof *block + size);
     block->size = size;
+    arena->bytes += sizeof *block + size;
     return block;
 }
 
@@ -23,7 +24,7 @@ static void *arena_grow(struct arena *arena, size_t size) {
         return mem_alloc(SIZE_MAX); /* a length gone wrong: aborts */
     size_t rounded = (size + 7) & ~(size_t)7;
     if (!arena->blocks || rounded <= BLOCK_SIZE / 4) {
-        struct arena_block *block = block_new(BLOCK_SIZE);
+        struct arena_block *block = block_new(arena, BLOCK_SIZE);
         block->older = arena->blocks;
         arena->blocks = block;
         arena->next = block->bytes;
@@ -31,7 +32,7 @@ static void *arena_grow(struct arena *arena, size_t size) {
     }
     if (rounded <= (size_t)(arena->end - arena->next))
         return arena_alloc(arena, size);
-    struct arena_block *own = block_new(rounded);
+    struct arena_block *own = block_new(arena, rounded);
     own->older = arena->blocks->older;
     arena->blocks->older = own;
     return memset(own->bytes, 0, rounded);
@@ -53,6 +54,7 @@ void arena_reset(struct arena *arena) {
         kept->older = block->older;
         free(block);
     }
+    arena->bytes = sizeof *kept + kept->size;
     arena->next = kept->bytes;
     arena->end = kept->bytes + kept->size;
 }
@@ -64,10 +66,7 @@ void arena_free(struct arena *arena) {
 }
 
 size_t arena_bytes(const struct arena *arena) {
-    size_t sum = 0;
-    for (const struct arena_block *block = arena->blocks; block; block = block->older)
-        sum += sizeof *block + block->size;
-    return sum;
+    return arena->bytes;
 }
 
 struct str arena_printf(struct arena *arena, const char *format, ...) {

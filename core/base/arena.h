@@ -13,6 +13,7 @@ struct arena {
     char *next;
     char *end;
     struct arena_block *blocks;
+    size_t bytes; /* of all blocks */
     void *(*grow)(struct arena *arena, size_t size);
 };
 

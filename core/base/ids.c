@@ -169,9 +169,18 @@ static void add_part(struct buf *buf, struct str part) {
     buf_add_str(buf, part);
 }
 
+/* Asked of every id in every record: without a branch for each character. */
 bool id_valid(struct str text) {
-    uint8_t uuid[UUID_SIZE];
-    return uuid_parse(text, uuid);
+    static const uint64_t dashes = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
+    static const uint8_t is_digit[256] = {
+        ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1,
+        ['9'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['-'] = 2};
+    if (text.len != ID_TEXT_SIZE - 1)
+        return false;
+    unsigned wrong = 0;
+    for (size_t i = 0; i < ID_TEXT_SIZE - 1; i++)
+        wrong |= is_digit[(uint8_t)text.ptr[i]] ^ (1U + (unsigned)(dashes >> i & 1));
+    return !wrong;
 }
 
 struct id id_random(void) {

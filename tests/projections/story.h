@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/envelope.h"
 #include "core/base/ids.h"
 #include "core/base/map.h"
 #include "core/codec/avro.h"
