@@ -26,6 +26,7 @@ const char verify_help[] =
     "  redis-equals-log               every row in Redis is the fold of the log          (needs Redis)\n"
     "  postgres-equals-log            every row in PostgreSQL is the fold of the log     (needs PostgreSQL)\n"
     "  deciders-equal-log             every row of the deciders is the fold of the log   (needs PostgreSQL)\n"
+    "  provider-equals-log            the provider holds and took what the log says      (needs --provider)\n"
     "\n"
     "Checks of a store that is not given are skipped. Views can be compared only when they have read all of the log:\n"
     "when they have not, or move on meanwhile, that check could not be made (exit 2).\n"
@@ -38,13 +39,15 @@ const char verify_help[] =
     "      --log URL            the log (default: ORDERLOG_LOG)\n"
     "      --database URL       PostgreSQL (default: DATABASE_URL); '' leaves it out\n"
     "      --redis URL          Redis (default: REDIS_URL); '' leaves it out\n"
+    "      --provider URL       the sandbox provider (orderlog provider) whose ledger is compared\n"
     "  -h, --help               this text\n"
     "\n"
-    "JSON: {\"checks\":[{\"name\",\"count\",\"violations\",\"first\"?}],\"violations\":N,\n"
+    "JSON: {\"checks\":[{\"name\",\"count\",\"violations\",\"first\"?,\"note\"?}],\"violations\":N,\n"
     "       \"skipped\":[{\"name\",\"why\"}],\"unchecked\":[{\"name\",\"why\"}]}\n"
-    "`count` is what was looked at; `first` says where the first violation is, and what is wrong.\n"
+    "`count` is what was looked at; `first` says where the first violation is, and what is wrong; `note` more.\n"
     "\n"
-    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_CURRENCY (USD).\n"
+    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_CURRENCY (USD), ORDERLOG_PROVIDER_SECRET (for "
+    "--provider).\n"
     "\n"
     "Exit codes: 0 all that was checked holds; 1 something does not; 2 wrong usage, or it could not be checked.\n"
     "\n"
@@ -54,8 +57,9 @@ const char verify_help[] =
     "  orderlog verify --only no-oversell,money-balances --in-flight --output json\n";
 
 static const struct verify_check *const checks[] = {
-    &verify_decisions, &verify_acknowledged, &verify_charges,   &verify_shipments, &verify_stock,    &verify_money,
-    &verify_sequences, &verify_paths,        &verify_decodable, &verify_redis,     &verify_postgres, &verify_deciders,
+    &verify_decisions, &verify_acknowledged, &verify_charges,  &verify_shipments, &verify_stock,
+    &verify_money,     &verify_sequences,    &verify_paths,    &verify_decodable, &verify_redis,
+    &verify_postgres,  &verify_deciders,     &verify_provider,
 };
 
 enum { CHECK_COUNT = sizeof checks / sizeof checks[0] };
@@ -129,6 +133,7 @@ static void checks_end(struct verify *verify) {
         if (running->state)
             running->check->end(running->state);
         buf_free(&running->result.first);
+        buf_free(&running->result.note);
         buf_free(&running->result.skipped);
         buf_free(&verify->unchecked[i]);
     }
@@ -187,6 +192,10 @@ static void report_json(const struct verify *verify, int64_t violations) {
             buf_printf(&out, ",\"first\":");
             buf_add_json_string(&out, buf_str(&result->first));
         }
+        if (result->note.len) {
+            buf_printf(&out, ",\"note\":");
+            buf_add_json_string(&out, buf_str(&result->note));
+        }
         buf_add_char(&out, '}');
         before = ",";
     }
@@ -199,7 +208,9 @@ static void table_row(struct cli_table *table, const struct verify *verify, size
     const struct verify_running *running = &verify->running[i];
     const struct verify_result *result = &running->result;
     const char *verdict = result->violations ? "VIOLATED" : "holds";
-    const char *detail = result->violations ? result->first.ptr : running->check->holds;
+    const char *detail = result->violations ? result->first.ptr
+                         : result->note.len ? result->note.ptr
+                                            : running->check->holds;
     if (result->skipped.len) {
         verdict = "skipped";
         detail = result->skipped.ptr;
@@ -243,7 +254,16 @@ static int report(const struct verify *verify) {
 
 /* ---- the command line ---- */
 
-enum { OPTION_WAIT = 256, OPTION_IN_FLIGHT, OPTION_ONLY, OPTION_OUTPUT, OPTION_LOG, OPTION_DATABASE, OPTION_REDIS };
+enum {
+    OPTION_WAIT = 256,
+    OPTION_IN_FLIGHT,
+    OPTION_ONLY,
+    OPTION_OUTPUT,
+    OPTION_LOG,
+    OPTION_DATABASE,
+    OPTION_REDIS,
+    OPTION_PROVIDER
+};
 
 static bool only_check(const char *only) {
     for (struct str rest = str_from(only); rest.ptr;) {
@@ -279,6 +299,9 @@ static bool option_parse(struct verify *verify, int option, const char *argument
     case OPTION_REDIS:
         config_override("REDIS_URL", argument);
         return true;
+    case OPTION_PROVIDER:
+        verify->options.provider_url = argument;
+        return true;
     default:
         cli_usage_hint();
         return false;
@@ -286,11 +309,16 @@ static bool option_parse(struct verify *verify, int option, const char *argument
 }
 
 static bool verify_parse(struct verify *verify, int argc, char **argv) {
-    static const struct option options[] = {
-        {"wait", required_argument, NULL, OPTION_WAIT},   {"in-flight", no_argument, NULL, OPTION_IN_FLIGHT},
-        {"only", required_argument, NULL, OPTION_ONLY},   {"output", required_argument, NULL, OPTION_OUTPUT},
-        {"log", required_argument, NULL, OPTION_LOG},     {"database", required_argument, NULL, OPTION_DATABASE},
-        {"redis", required_argument, NULL, OPTION_REDIS}, {0}};
+    static const struct option options[] = {{"wait", required_argument, NULL, OPTION_WAIT},
+                                            {"in-flight", no_argument, NULL, OPTION_IN_FLIGHT},
+                                            {"only", required_argument, NULL, OPTION_ONLY},
+                                            {"output", required_argument, NULL, OPTION_OUTPUT},
+                                            {"log", required_argument, NULL, OPTION_LOG},
+                                            {"database", required_argument, NULL, OPTION_DATABASE},
+                                            {"redis", required_argument, NULL, OPTION_REDIS},
+                                            {"provider", required_argument, NULL, OPTION_PROVIDER},
+                                            {0}};
+    verify->options.provider_url = "";
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (!option_parse(verify, option, optarg))
             return false;

@@ -18,6 +18,7 @@ struct verify_options {
     size_t range_count;
     const char *database_url;    /* "": none */
     const char *redis_url;       /* "": none */
+    const char *provider_url;    /* of the sandbox provider; "": none */
     bool in_flight;              /* the shop is at work: what has only begun is no violation */
     struct verify_folds **folds; /* shared by the checks of the views */
 };
@@ -43,6 +44,7 @@ struct verify_result {
     int64_t count; /* of what was looked at */
     int64_t violations;
     struct buf first;   /* where, and what is wrong */
+    struct buf note;    /* what else there is to say */
     struct buf skipped; /* why it was not checked; empty: it was */
 };
 
@@ -59,7 +61,8 @@ struct verify_check {
 };
 
 extern const struct verify_check verify_decisions, verify_acknowledged, verify_charges, verify_shipments, verify_stock,
-    verify_money, verify_sequences, verify_paths, verify_decodable, verify_redis, verify_postgres, verify_deciders;
+    verify_money, verify_sequences, verify_paths, verify_decodable, verify_redis, verify_postgres, verify_deciders,
+    verify_provider;
 
 void verify_violation(struct verify_result *result, const struct verify_at *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -11,6 +11,8 @@
 
 # In the order of their start; they stop in the opposite one.
 services=(postgres redis provider up)
+# Options for the payment sandbox, besides those that it always has: space between.
+read -ra provider_options <<<"${ORDERLOG_STACK_PROVIDER_OPTIONS:-}"
 
 # What we make is ours alone; PostgreSQL's user, where it is another, may pass through to its folders.
 stack_at() {
@@ -66,7 +68,7 @@ secret() {
 
 write_env() {
     local port=$1 provider_port name
-    for name in session id personal provider operator; do
+    for name in session id personal provider webhook operator; do
         secret "$name"
     done
     printf 'local:%s\n' "$(<"$secrets/operator")" >"$secrets/operators"
@@ -88,6 +90,7 @@ write_env() {
         export_line ORDERLOG_PERSONAL_SECRET_FILE "$secrets/personal"
         export_line ORDERLOG_PROVIDER "http://127.0.0.1:$provider_port"
         export_line ORDERLOG_PROVIDER_SECRET_FILE "$secrets/provider"
+        export_line ORDERLOG_WEBHOOK_SECRET_FILE "$secrets/webhook"
         export_line ORDERLOG_CURRENCY USD
         export_line ORDERLOG_LOCATIONS main:0
         export_line ORDERLOG_RATE_ADDRESS 0
@@ -240,7 +243,9 @@ redis_await() {
 
 provider_start() {
     local address=${ORDERLOG_PROVIDER#http://}
-    service_start provider "$ORDERLOG_BIN" provider --listen "$address" --db "$data/provider.db"
+    # What a caller wants of it besides: faults, say.
+    service_start provider "$ORDERLOG_BIN" provider --listen "$address" --db "$data/provider.db" \
+        --webhooks "$ORDERLOG_API/v1/webhooks/payments/stripe" "${provider_options[@]}"
     service_await provider 30 port_taken "${address##*:}"
 }
 

@@ -1,4 +1,4 @@
-"""The demo's last page: summary.py FEED.json VERIFY.json OUT.json
+"""The demo's last page: summary.py FEED.json VERIFY.json UNKNOWN.json OUT.json
 
 Prints what happened, from the feed's report, the verifier's and PostgreSQL's views (DATABASE_URL), and writes the numbers
 to OUT.json. Exits 1 when an invariant is violated or when the three do not tell the same story.
@@ -54,8 +54,25 @@ def print_checks(feed, verify):
             print(f"    {check['name']}: {check['violations']:,}, the first: {check.get('first')}")
 
 
-def disagreements(feed, verify, totals):
+def print_payments(ledger, unknown):
+    events = {row["name"]: row["count"] for row in query(
+        "SELECT regexp_replace(type, '.*[.]', '') AS name, count(*) FROM view.order_events"
+        " WHERE topic = 'shop.payment.events.v1' GROUP BY 1")}
+    print(f"\n  Payments {events.get('PaymentRequested', 0):>16,}  attempts: {events.get('PaymentDeclined', 0):,} declined, "
+          f"{events.get('PaymentOutcomeUnknown', 0):,} without an answer at first, {unknown['total']:,} without one now")
+    print(f"  Provider's ledger {ledger.get('count', 0):>7,}  payments compared with the log: {ledger.get('note', 'not equal')}")
+
+
+def ledger_of(verify):
+    return next((check for check in verify["checks"] if check["name"] == "provider-equals-log"), {})
+
+
+def disagreements(feed, verify, unknown, totals):
     """What keeps this run from counting as a success."""
+    if not ledger_of(verify).get("count"):
+        yield "the provider's ledger was not compared"
+    if unknown["total"]:
+        yield f"{unknown['total']:,} calls to the provider have no outcome"
     if sum(feed["outcomes"].values()) != feed["baskets"]:
         yield f"the outcomes add up to {sum(feed['outcomes'].values()):,}, not to {feed['baskets']:,} baskets"
     if totals["completed"] != feed["outcomes"].get("completed", 0):
@@ -75,12 +92,14 @@ def write_result(path, feed, verify):
     os.replace(path + ".new", path)
 
 
-def main(feed_path, verify_path, out_path):
+def main(feed_path, verify_path, unknown_path, out_path):
     sys.stdout.reconfigure(encoding="utf-8")
     with open(feed_path, encoding="utf-8") as file:
         feed = json.load(file)
     with open(verify_path, encoding="utf-8") as file:
         verify = json.load(file)
+    with open(unknown_path, encoding="utf-8") as file:
+        unknown = json.load(file)
     sold = query("SELECT sku, max(name) AS name, sum(quantity) AS sold, sum(line_total_minor) AS revenue"
                  " FROM view.order_lines JOIN view.orders USING (order_id) WHERE status = 'completed'"
                  " GROUP BY sku ORDER BY sold DESC, revenue DESC, sku")
@@ -89,10 +108,11 @@ def main(feed_path, verify_path, out_path):
     print()
     print_outcomes(feed)
     print_sales(feed, sold)
+    print_payments(ledger_of(verify), unknown)
     print_checks(feed, verify)
     write_result(out_path, feed, verify)
     print(f"\n  The numbers are in {out_path}\n")
-    wrong = list(disagreements(feed, verify, totals))
+    wrong = list(disagreements(feed, verify, unknown, totals))
     for line in wrong:
         print(f"NOT RIGHT: {line}", file=sys.stderr)
     return 1 if wrong else 0
