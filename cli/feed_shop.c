@@ -203,6 +203,18 @@ static bool fulfil(struct visit *visit, struct err *err) {
            warehouse_call(visit, "deliver", NULL, err);
 }
 
+/* The status may lag behind the payments, and these behind it. */
+static bool all_declined(json_t *order) {
+    size_t i;
+    json_t *payment;
+    json_array_foreach(json_object_get(order, "payments"), i, payment) {
+        const char *status = json_string_value(json_object_get(payment, "status"));
+        if (!status || strcmp(status, "declined") != 0)
+            return false;
+    }
+    return true;
+}
+
 /* As a shopper does whose card was declined: another card, as often as the shop lets them. The key names the attempt,
  * so that a feed that was killed, or that looks at views which lag behind, asks for each of them once. */
 static bool pay_again(struct visit *visit, size_t attempts, struct err *err) {
@@ -255,15 +267,14 @@ static bool await_fate(struct visit *visit, char *text, size_t size, struct err 
         if (visit->fate.outcome)
             return true;
         size_t attempts = json_array_size(json_object_get(visit->http->json, "payments"));
-        if (visit->http->status == 200 && !strcmp(status, "payment_failed")) {
+        if (visit->http->status == 200 && !strcmp(status, "payment_failed") && all_declined(visit->http->json)) {
             if (attempts >= PAYMENT_ATTEMPTS) {
                 visit->fate.outcome = "payment_failed";
                 return true;
             }
             if (!pay_again(visit, attempts, err))
                 return false;
-        }
-        if (!sent && visit->shop->fulfil && visit->http->status == 200 && is_for_warehouse(status)) {
+        } else if (!sent && visit->shop->fulfil && visit->http->status == 200 && is_for_warehouse(status)) {
             if (!fulfil(visit, err))
                 return false;
             sent = true;
