@@ -4,6 +4,7 @@
 #include "api/limits.h"
 #include "core/base/clock.h"
 #include "core/base/metrics.h"
+#include "core/base/thread.h"
 
 #include <stdio.h>
 #include <pthread.h>
@@ -276,6 +277,7 @@ static struct flight *take_landed(struct flights *flights) {
 static void *run(void *user) {
     struct flights *flights = user;
     int64_t tick_us = clock_monotonic_us() + TICK_US;
+    thread_name("api-answers");
     pthread_mutex_lock(&flights->lock);
     while (!flights->closing) {
         while (!flights->closing && !flights->landed.first && clock_monotonic_us() < tick_us)

@@ -3,6 +3,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
+#include "core/base/thread.h"
 #include "core/log/lag.h"
 
 #include <inttypes.h>
@@ -143,6 +144,7 @@ static void round_of(struct lag_watch *watch) {
 
 static void *run(void *user) {
     struct lag_watch *watch = user;
+    thread_name("api-lag");
     pthread_mutex_lock(&watch->lock);
     while (!watch->closing) {
         pthread_mutex_unlock(&watch->lock);

@@ -3,6 +3,7 @@
 #include "api/answer.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -178,6 +179,7 @@ static void *probe_on(void *user) {
     struct reads *reads = user;
     struct views *views = NULL;
     struct err err = {0};
+    thread_name("api-probe");
     pthread_mutex_lock(&reads->lock);
     while (!reads->closing) {
         pthread_mutex_unlock(&reads->lock);

@@ -2,6 +2,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -315,6 +316,7 @@ static void *run(void *user) {
     struct watch *watch = user;
     int64_t tick_us = 0, gone_us = 0;
     bool closing;
+    thread_name("api-streams");
     for (;;) {
         wait_for_news(watch, tick_us);
         int64_t now_us = clock_monotonic_us();

@@ -252,6 +252,7 @@ static bool measure(struct bench *bench, struct err *err) {
     if (!run_hook(bench, "begin", err) || !count_records(bench, &bench->records, err) || !measure_idle(bench, err))
         return false;
     bench->before = bench->procs;
+    bench_threads_cpu(&bench->procs, &bench->threads_before);
     struct bench_machine machine;
     if (!bench_machine_read(&machine, err))
         return false;
@@ -265,6 +266,7 @@ static bool measure(struct bench *bench, struct err *err) {
         !count_records(bench, &records, err))
         return false;
     bench->records = records - bench->records;
+    bench_threads_cpu(&bench->procs, &bench->threads);
     bench_procs_pss(&bench->procs);
     return true;
 }
@@ -288,6 +290,8 @@ int bench_main(int argc, char **argv) {
                      : cli_fail(&err);
         bench_shop_free(&bench.shop);
     }
+    map_free(&bench.threads, NULL);
+    map_free(&bench.threads_before, NULL);
     bench_net_close(bench.net);
     log_close(bench.log);
     return status;

@@ -145,6 +145,8 @@ struct bench_procs {
 CHECK_RESULT bool bench_procs_find(const char *run_dir, struct bench_procs *ret, struct err *err);
 /* Fills cpu_us: of each process, its children, and those that it has waited for. ERR_IO when one is gone. */
 CHECK_RESULT bool bench_procs_cpu(struct bench_procs *procs, struct err *err);
+/* Adds the microseconds of each thread of orderlog's processes to *ret, by the threads' names. */
+void bench_threads_cpu(const struct bench_procs *procs, struct map *ret);
 void bench_procs_pss(struct bench_procs *procs);
 /* The value of a variable in a process's environment; false when there is none or it may not be read. */
 bool bench_proc_setting(int pid, const char *name, struct buf *ret);
@@ -167,6 +169,7 @@ struct bench {
     struct bench_shop shop;
     struct bench_procs procs;
     struct bench_procs before;
+    struct map threads, threads_before;
     int64_t records; /* in the log, before; then those that were written */
     double idle_cpu_us_per_s;
     double others_share; /* of the machine's processors, that other processes took */

@@ -134,6 +134,34 @@ bool bench_procs_cpu(struct bench_procs *procs, struct err *err) {
     return true;
 }
 
+static void add_thread(int pid, const char *thread, struct map *times) {
+    char path[64];
+    BUF_AUTO name = {0};
+    BUF_AUTO text = {0};
+    long long ran_ns;
+    snprintf(path, sizeof path, "task/%.20s/comm", thread);
+    if (!read_proc(pid, path, &name) || name.len < 2)
+        return;
+    snprintf(path, sizeof path, "task/%.20s/schedstat", thread);
+    if (!read_proc(pid, path, &text) || !text.len || sscanf(text.ptr, "%lld", &ran_ns) != 1)
+        return; /* it ended while we looked */
+    void **slot = map_put(times, (struct str){name.ptr, name.len - 1});
+    *slot = (void *)((intptr_t)*slot + (intptr_t)(ran_ns / 1000));
+}
+
+void bench_threads_cpu(const struct bench_procs *procs, struct map *ret) {
+    for (size_t i = 0; i < procs->count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/task", procs->items[i].pid);
+        DIR *tasks = strcmp(procs->items[i].name, "orderlog") == 0 ? opendir(path) : NULL;
+        for (struct dirent *task; tasks && (task = readdir(tasks));)
+            if (task->d_name[0] != '.')
+                add_thread(procs->items[i].pid, task->d_name, ret);
+        if (tasks)
+            closedir(tasks);
+    }
+}
+
 void bench_procs_pss(struct bench_procs *procs) {
     for (size_t i = 0; i < procs->count; i++) {
         double kib = 0;

@@ -55,6 +55,17 @@ static json_t *cpu_json(const struct bench *bench, size_t orders) {
     return json;
 }
 
+/* Threads that ended in between are left out. */
+static json_t *threads_json(const struct bench *bench, size_t orders) {
+    json_t *json = json_object();
+    for (struct map_entry *e = map_next(&bench->threads, NULL); orders && e; e = map_next(&bench->threads, e)) {
+        intptr_t us = (intptr_t)e->value - (intptr_t)map_get(&bench->threads_before, e->key);
+        if (us > 0)
+            json_object_setn_new(json, e->key.ptr, e->key.len, rounded((double)us / (double)orders, 0.1));
+    }
+    return json;
+}
+
 static json_t *pss_json(const struct bench *bench) {
     json_t *json = json_object();
     for (size_t i = 0; i < bench->procs.count; i++)
@@ -76,6 +87,7 @@ static json_t *result_json(const struct bench *bench, const uint32_t *sorted, si
     json_object_set_new(json, "p999_ms", percentile(sorted, confirmed, 99.9));
     json_object_set_new(json, "max_ms", percentile(sorted, confirmed, 100));
     json_object_set_new(json, "cpu_us_per_order", cpu_json(bench, confirmed));
+    json_object_set_new(json, "orderlog_us_by_thread", threads_json(bench, confirmed));
     json_object_set_new(json, "pss_mib", pss_json(bench));
     json_object_set_new(json, "generator_us_per_order", rounded((double)bench->own_cpu_us / n, 0.1));
     json_object_set_new(json, "requests_per_order", rounded((double)bench->shop.requests / n, 0.01));

@@ -17,6 +17,7 @@
 #include "core/base/config.h"
 #include "core/base/logging.h"
 #include "core/base/process_metrics.h"
+#include "core/base/thread.h"
 #include "core/store/pg.h"
 #include "producers/topics.h"
 #include "projections/loop.h"
@@ -148,6 +149,10 @@ static void *projectors_main(void *user) {
     struct projector *first = user;
     const struct projector_config *configs[VIEW_COUNT];
     struct err err = {0};
+    if (first->count > 1)
+        thread_name("%s-views", first->config.store->name);
+    else
+        thread_name("pg-%s", first->config.view->name);
     for (size_t i = 0; i < first->count; i++)
         configs[i] = &first[i].config;
     if (!projector_run_together(first->up->log, configs, first->count, &first->up->stop_projectors, &err)) {
@@ -193,6 +198,7 @@ static bool start_projectors(struct up *up, struct err *err) {
 static void *starter_main(void *user) {
     struct up *up = user;
     struct err err = {0};
+    thread_name("starter");
     while (!atomic_load(&up->stop) && !migrate(up, &err)) {
         logging_err(&err, "up.database_away", " ");
         clock_sleep_ms(UP_RETRY_MS);

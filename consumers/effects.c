@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 #include "core/codec/avro.h"
 
 enum { AGAIN_FIRST_MS = 1000, AGAIN_LAST_MS = 300000 };
@@ -89,6 +90,7 @@ static struct task *next_due(struct effects *effects) {
 
 static void *caller_main(void *user) {
     struct effects *effects = user;
+    thread_name("provider-calls");
     pthread_mutex_lock(&effects->lock);
     while (!effects->stopping) {
         struct task *task = next_due(effects);

@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 #include "core/store/redis.h"
 
 enum { LOG_INTERVAL_MS = 2000, STORE_INTERVAL_MS = 10000 };
@@ -149,6 +150,7 @@ static void *gauges_main(void *user) {
     struct gauges *gauges = user;
     int64_t log_us = gauges->config.log_interval_ms * 1000, store_us = gauges->config.store_interval_ms * 1000;
     int64_t stores_at_us = 0;
+    thread_name("gauges");
     while (!is_stopping(gauges)) {
         int64_t now_us = clock_monotonic_us();
         log_round(gauges);

@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/ids.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 enum { LOOP_FLUSH_MS = 10000, LOOP_CALLERS = 16 }; /* calls in flight */
 
@@ -63,6 +64,7 @@ static void finish(struct loop *loop) {
 static void *loop_main(void *user) {
     struct loop *loop = user;
     struct batch batch;
+    thread_name("%s", loop->config.decider->service);
     batch_init(&batch, loop);
     while (!atomic_load(&loop->stop))
         loop_turn(loop, &batch);

@@ -3,6 +3,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 enum { CHECKPOINT_PAGES = 512 /* 8 MiB */, RESTART_PAGES = 4096 /* 64 MiB */ };
 
@@ -227,6 +228,7 @@ static void wait_for_more(struct sqlog *log, int64_t last_us) {
 void *sqlog_writer_main(void *user) {
     struct sqlog *log = user;
     int64_t last_us = 0;
+    thread_name("log-writer");
     pthread_mutex_lock(&log->mutex);
     for (;;) {
         while (!log->queue && !log->closing && !positions_due(log))

@@ -41,6 +41,9 @@ class Bench(unittest.TestCase):
         self.assertEqual(set(cpu), {"total", "orderlog", "postgres", "redis"})
         self.assertAlmostEqual(cpu["total"], cpu["orderlog"] + cpu["postgres"] + cpu["redis"], delta=1)
         self.assertGreater(min(cpu.values()), 0)
+        threads = result["orderlog_us_by_thread"]
+        self.assertGreater(threads["log-writer"], 0)
+        self.assertAlmostEqual(sum(threads.values()), cpu["orderlog"], delta=cpu["orderlog"] / 5)
         self.assertGreater(result["pss_mib"]["orderlog"], 1)
         return result
 
@@ -53,8 +56,9 @@ class Bench(unittest.TestCase):
         return {row.split(",")[0]: int(row.split(",")[1]) for row in rows}
 
     def test_closed_loop_with_a_hot_product(self):
-        before = self.sold()
-        result = self.measured("--concurrency", "8", "--hot")
+        before, hooked = self.sold(), self.stack.dir / "hooked"
+        result = self.measured("--concurrency", "8", "--hot", "--hook", f"echo >>{hooked}")
+        self.assertEqual(hooked.read_text(encoding="utf-8"), "begin\nend\n")
         self.assertIsNone(result["rate"])
         after = self.sold()
         self.assertEqual(after["bench-hot"] - before.get("bench-hot", 0), 45)  # those of the warm-up, too
@@ -63,13 +67,18 @@ class Bench(unittest.TestCase):
         self.assertGreater(result["records_per_order"], 6)
 
     def test_open_loop(self):
-        self.assertEqual(self.measured("--rate", "100")["rate"], 100)
-        self.assertEqual(self.measured("--rate", "100", "--poisson", "--lines", "1")["lines"], 1)
+        file = self.stack.dir / "latencies"
+        result = self.measured("--rate", "100", "--poisson", "--lines", "1", "--latencies", str(file))
+        self.assertEqual((result["rate"], result["lines"]), (100, 1))
+        lines = file.read_text(encoding="utf-8").splitlines()
+        self.assertEqual((lines[0], len(lines)), ("start_ms,latency_ms", 41))
+        self.assertEqual(max(float(line.split(",")[1]) for line in lines[1:]), result["max_ms"])
 
-    def test_hook(self):
-        file = self.stack.dir / "hook"
-        self.measured("--hook", f"echo >>{file}")
-        self.assertEqual(file.read_text(encoding="utf-8"), "begin\nend\n")
+    def test_an_order_that_had_to_wait_for_its_turn_took_longer(self):
+        # All are meant to start at once, and one does at a time: the last one's time is that of all.
+        result = self.measured("--rate", "1000000", "--concurrency", "1")
+        self.assertAlmostEqual(result["max_ms"], 1000 * result["seconds"], delta=20)
+        self.assertGreater(result["max_ms"], 1.5 * result["p50_ms"])
 
     def test_orders_that_are_not_confirmed(self):
         # The products are taken off sale behind the bench's back.
@@ -101,6 +110,20 @@ until "$ORDERLOG_BIN" lag --output json | grep -q '"total":0}'; do sleep 0.1; do
         self.refused("--rate must be", "--rate", "fast")
         self.refused("--poisson needs --rate", "--poisson")
         self.refused("--skus must not be less", "--skus", "2")
+
+    def test_a_stack_with_another_provider(self):
+        settings = {**self.stack.env, "ORDERLOG_PROVIDER": "http://127.0.0.1:1", "ORDERLOG_PROVIDER_SECRET": "s" * 32}
+        other = subprocess.Popen([ORDERLOG, "provider", "--db", str(self.stack.dir / "provider.db"), "--listen",
+                                  "127.0.0.1:0"], env=settings, stdout=subprocess.PIPE, text=True)
+        try:
+            self.assertIn("http://", other.stdout.readline())  # it runs
+            run = self.stack.dir / "charging"
+            run.mkdir()
+            (run / "up.pid").write_text(str(other.pid), encoding="utf-8")
+            self.refused("has the payment provider 'http://127.0.0.1:1'", "--run-dir", str(run))
+        finally:
+            other.terminate()
+            other.communicate(timeout=30)
 
     def test_a_server_that_is_not_there(self):
         # Whose pid files say nothing of a port, as those of another process.
