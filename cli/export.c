@@ -94,7 +94,7 @@ static bool look_back(struct export *export, struct err *err) {
         before[i].from = before[i].to - LOOK_BACK > low ? before[i].to - LOOK_BACK : low;
     }
     ok = ok && reader_open(export->log, before, export->range_count, &reader, err);
-    while (ok && (ok = reader_next(reader, &record, err)) && record) {
+    while (ok && !interrupted && (ok = reader_next(reader, &record, err)) && record) {
         struct envelope envelope;
         int64_t last;
         if (envelope_read(record, &envelope, NULL))
@@ -221,7 +221,8 @@ static bool record_add(struct export *export, const struct log_record *record, s
 
 static void progress_show(struct export *export, bool last) {
     int64_t now_us = clock_monotonic_us();
-    if (!isatty(STDERR_FILENO) || (!last && now_us - export->said_us < PROGRESS_US))
+    bool in_the_way = strcmp(export->options.out, "-") == 0 && isatty(STDOUT_FILENO);
+    if (!isatty(STDERR_FILENO) || in_the_way || (!last && now_us - export->said_us < PROGRESS_US))
         return;
     export->said_us = now_us;
     double seconds = (double)(now_us - export->begun_us) / 1e6, rate = (double)export->taken / (seconds + 1e-9);

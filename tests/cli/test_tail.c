@@ -405,6 +405,7 @@ static void wrong_usage_ends_with_2(void **state) {
     (void)state;
     static const char *const wrong[] = {"-o nowhere",
                                         "-o s@yesterday",
+                                        "-e -o s@2026-02-01T00:00:00Z -o e@2026-01-01T00:00:00Z",
                                         "-p x",
                                         "-p -1",
                                         "-c many",
