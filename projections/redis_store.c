@@ -6,6 +6,7 @@
 #include "core/codec/avro.h"
 #include "core/store/redis.h"
 #include "projections/redis_keys.h"
+#include "projections/row_cache.h"
 #include "projections/store.h"
 
 struct projector_store {
@@ -16,6 +17,7 @@ struct projector_store {
     int32_t building;     /* the generation that it fills; 0: it keeps the live one */
     int32_t *generations; /* by shard, as its positions said when they were loaded */
     int32_t shard_count;
+    struct row_cache rows; /* as they were written last */
 };
 
 /* For each view: KEYS positions, parked, parked subjects, whole, rows…   ARGV how many rows and parked records, the
@@ -96,6 +98,7 @@ bool projector_redis_open_building(const char *url, const struct view *view, int
 
 static void store_close(struct projector_store *store) {
     redis_close(store->redis);
+    row_cache_clear(&store->rows);
     free(store->generations);
     free(store);
 }
@@ -131,13 +134,15 @@ static void generation_read(struct projector_store *store, int32_t shard, struct
     generation_set(store, shard, state.generation);
 }
 
-/* The positions are read first: what changes in between changes them too, and then the first save finds out. */
+/* The positions are read first: what changes in between changes them too, and then the first save finds out. Whatever
+ * the reason was to read them again, it may have been that somebody else wrote the rows. */
 static bool store_load(struct projector_store *store, int32_t shard, struct arena *arena, struct shard_held *ret,
                        struct err *err) {
     const struct str get[] = {STR("GET"), key_of_shard(store, arena, shard, REDIS_POSITIONS)};
     const struct str members[] = {STR("SMEMBERS"), key_of_shard(store, arena, shard, REDIS_PARKED_SUBJECTS)};
     const struct redis_command commands[] = {{get, 2}, {members, 2}};
     const struct redisReply *replies[2];
+    row_cache_clear(&store->rows);
     if (!redis_pipeline(store->redis, commands, 2, replies, err))
         return false;
     ret->positions = redis_text(replies[0]);
@@ -172,7 +177,7 @@ static struct str join(struct arena *arena, struct str prefix, struct str key) {
     return (struct str){text, prefix.len + key.len};
 }
 
-/* ---- rows: one MGET per shard, all in one round trip ---- */
+/* ---- rows: those written lately are known; of the others one MGET per shard, all in one round trip ---- */
 
 struct read {
     const struct projector_store *store;
@@ -195,7 +200,7 @@ static void reads_add_shard(struct reads *reads, const struct store_part *parts,
         const struct projector_store *store = parts[i].store;
         struct str prefix = redis_key_row(arena, store->view, shard, generation_of(store, shard), STR(""));
         for (size_t k = 0; k < parts[i].row_count; k++) {
-            if (parts[i].rows[k]->shard != shard)
+            if (parts[i].rows[k]->shard != shard || parts[i].rows[k]->value)
                 continue;
             args[arg_count++] = join(arena, prefix, parts[i].rows[k]->key);
             reads->rows[reads->row_count++] = (struct read){store, parts[i].rows[k]};
@@ -216,11 +221,23 @@ static bool row_decode(const struct projector_store *store, struct view_row *row
     return true;
 }
 
+/* How many are left. */
+static bool take_cached(const struct store_part *part, size_t *left, struct arena *arena, struct err *err) {
+    for (size_t i = 0; i < part->row_count; i++) {
+        struct str bytes = row_cache_get(&part->store->rows, part->rows[i]->key);
+        if (!row_decode(part->store, part->rows[i], arena_dup(arena, bytes), arena, err))
+            return false;
+        *left += !bytes.ptr;
+    }
+    return true;
+}
+
 static bool load_together(const struct store_part *parts, size_t count, struct arena *arena, struct err *err) {
     int32_t shards = shards_named(parts, count);
     size_t rows = 0, row = 0;
     for (size_t i = 0; i < count; i++)
-        rows += parts[i].row_count;
+        if (!take_cached(&parts[i], &rows, arena, err))
+            return false;
     if (!rows)
         return true;
     struct reads reads = {arena_array(arena, struct redis_command, shards), arena_array(arena, struct read, rows), 0,
@@ -280,7 +297,7 @@ static void save_add_keys(struct save_args *args, const struct projector_store *
         args->keys[args->key_count++] = join(arena, prefix, save->rows[i]->key);
 }
 
-static void save_add_values(struct save_args *args, const struct projector_store *store, const struct shard_save *save,
+static void save_add_values(struct save_args *args, struct projector_store *store, const struct shard_save *save,
                             struct arena *arena) {
     const struct schema_subject *parked = schema_subject_find(STR("state/parked"));
     int32_t generation = generation_of(store, save->shard);
@@ -291,8 +308,11 @@ static void save_add_values(struct save_args *args, const struct projector_store
     args->values[args->value_count++] = save->whole ? arena_printf(arena, "%d", generation) : STR("");
     args->values[args->value_count++] = redis_channel(arena, store->view);
     args->values[args->value_count++] = store->building ? STR("") : changed_keys(save, arena);
-    for (size_t i = 0; i < save->row_count; i++)
-        args->values[args->value_count++] = encode(store->subject, save->rows[i]->value, arena);
+    for (size_t i = 0; i < save->row_count; i++) {
+        struct str bytes = encode(store->subject, save->rows[i]->value, arena);
+        args->values[args->value_count++] = bytes;
+        row_cache_put(&store->rows, save->rows[i]->key, bytes); /* should this fail, the shard is loaded again */
+    }
     for (size_t i = 0; i < save->parked_count; i++) {
         args->values[args->value_count++] = encode(parked, &save->parked[i], arena);
         args->values[args->value_count++] = save->parked[i].subject;
