@@ -37,17 +37,16 @@ const char dlq_help[] =
     "JSON: list {\"parked\":[{\"id\",\"service\",\"shard\",\"topic\",\"partition\",\"offset\",\"subject\",\"reason\","
     "\"behind\",\n"
     "      \"status\",\"parked_at\"}],\"total\":N,\"views\":[{the same, and \"store\"}],\"unasked\":[...]}; behind: it "
-    "is "
-    "parked only\n"
-    "      because its subject was; status: parked, retry or drop; unasked: stores whose views were left out. show "
-    "adds\n"
+    "is\n"
+    "      parked only because its subject was; status: parked, retry or drop; unasked: stores whose views were left\n"
+    "      out. show adds\n"
     "      \"in_front\" (the ID of the first of its subject; null: itself), \"behind_it\" (how many), \"timestamp\", "
     "\"key\",\n"
     "      \"headers\", \"event\", and for what cannot be decoded \"error\", \"value_hex\".\n"
     "\n"
-    "Exit codes: 0 done or marked; 1 there is no such record, another is in front of it, it is a view's, it was "
-    "parked\n"
-    "again, nothing was done in time, or Redis did not answer list; 2 wrong usage, or PostgreSQL could not be read.\n"
+    "Exit codes: 0 done or marked; 1 there is no such record, another is in front of it, it is a view's, it was\n"
+    "parked again, one behind it cannot be decided, it was not done in time, or Redis did not answer list; 2 wrong\n"
+    "usage, or PostgreSQL could not be read.\n"
     "\n"
     "Examples:\n"
     "  orderlog dlq list --service orders\n"
@@ -56,6 +55,18 @@ const char dlq_help[] =
     "  orderlog dlq drop --subject 5f0c2a1e-3b1d-4c55-9a57-0d5a3d9b7c11 --yes --wait 30\n";
 
 /* ---- list and show ---- */
+
+/* A name that is mistyped must not look as if nothing was parked. */
+static int check_service(const struct dlq *dlq) {
+    BUF_AUTO names = {0};
+    struct err err = {0};
+    bool known;
+    if (!dlq->service)
+        return CLI_OK;
+    if (!dlq_service_is_known(dlq->pg, dlq->service, &known, &names, &err))
+        return cli_fail(&err);
+    return known ? CLI_OK : cli_usage_error("there is no service '%s' here: %s", dlq->service, names.ptr);
+}
 
 static int list_run(struct dlq *dlq) {
     PG_RESULT_AUTO *rows = NULL;
@@ -214,7 +225,9 @@ int dlq_main(int argc, char **argv) {
         return CLI_USAGE;
     if (!dlq_open(&dlq.pg, &err))
         return cli_fail(&err);
-    int status = action->run(&dlq);
+    int status = check_service(&dlq);
+    if (status == CLI_OK)
+        status = action->run(&dlq);
     pg_close(dlq.pg);
     return status;
 }

@@ -47,6 +47,9 @@ CHECK_RESULT bool dlq_open(struct pg **ret, struct err *err);
 /* Of one service or subject, or all (NULL). */
 CHECK_RESULT bool dlq_list(struct pg *pg, const char *service, const char *subject, struct pg_result **ret,
                            struct err *err);
+/* Whether there is such a service, a decider or a view's; *ret_names: those that there are, for people. */
+CHECK_RESULT bool dlq_service_is_known(struct pg *pg, const char *service, bool *ret, struct buf *ret_names,
+                                       struct err *err);
 /* The first of this subject, in each shard that has it parked. */
 CHECK_RESULT bool dlq_find_leaders(struct pg *pg, const char *service, const char *subject, struct pg_result **ret,
                                    struct err *err);

@@ -1,6 +1,7 @@
 #include "cli/dlq.h"
 
 #include "core/base/config.h"
+#include "projections/view.h"
 
 #define COLUMNS                                                                                                        \
     "id, service, shard, topic, partition, \"offset\", subject, reason, behind, status, parked_at,"                    \
@@ -25,6 +26,25 @@ bool dlq_list(struct pg *pg, const char *service, const char *subject, struct pg
     add_selection(&params, service, subject);
     return pg_exec(pg, "SELECT " COLUMNS " FROM decider.parked WHERE " SELECTED SUBJECTS " ORDER BY id", &params, ret,
                    err);
+}
+
+bool dlq_service_is_known(struct pg *pg, const char *service, bool *ret, struct buf *ret_names, struct err *err) {
+    PG_RESULT_AUTO *rows = NULL;
+    *ret = false;
+    if (!pg_exec(pg, "SELECT service FROM decider.shard UNION SELECT service FROM decider.parked ORDER BY 1", NULL,
+                 &rows, err))
+        return false;
+    for (int i = 0; i < pg_rows(rows); i++) {
+        buf_printf(ret_names, "%.*s, ", STR_ARG(pg_get_str(rows, i, 0)));
+        *ret = *ret || str_eq(pg_get_str(rows, i, 0), str_from(service));
+    }
+    for (size_t i = 0; i < VIEW_COUNT; i++) {
+        BUF_AUTO name = {0};
+        buf_printf(&name, "view-%s", views_all[i]->name);
+        buf_printf(ret_names, "%s%s", i ? ", " : "", name.ptr);
+        *ret = *ret || str_eq(buf_str(&name), str_from(service));
+    }
+    return true;
 }
 
 bool dlq_find_leaders(struct pg *pg, const char *service, const char *subject, struct pg_result **ret,

@@ -70,6 +70,8 @@ static void test_story(void **state) {
     expect_total(place, "list --service toy-first", 3);
     expect_total(place, "list --service toy-second", 0);
     expect_total(place, "list --subject nobody", 0);
+    expect(place, "list --service toy-frist", 2, "there is no service 'toy-frist' here: toy-first, toy-second, view-");
+    expect(place, "retry --subject nobody --service toy-frist", 2, "there is no service 'toy-frist'");
     expect(place, "list --output table", 0, "total parked: 3");
     check_show(place, id, key);
 
