@@ -90,7 +90,7 @@ static void check_all(const struct api *api, struct checks *checks) {
     checks_add(checks, needed(!stopping), stopping ? STR("being stopped") : STR_NULL, "serving");
     checks_add(checks, needed(log), log ? STR_NULL : STR("the last write was not taken"), "log");
     checks_add(checks, needed(roles), buf_str(&why), "roles");
-    checks_add(checks, wanted(hot), hot ? STR_NULL : STR("Redis does not answer"), "views");
+    checks_add(checks, wanted(hot), hot ? STR_NULL : STR("neither Redis nor PostgreSQL answers"), "views");
     checks_add(checks, wanted(lists), lists ? STR_NULL : STR("PostgreSQL does not answer"), "lists");
 }
 

@@ -8,7 +8,14 @@
 #include "core/base/metrics.h"
 #include "projections/projector.h"
 
-enum { BATCH_MAX = 1000, BACKOFF_MIN_MS = 50, BACKOFF_MAX_MS = 5000, CALM_US = 10 * 1000 * 1000, NAP_MS = 50 };
+enum {
+    BATCH_MAX = 1000,
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 5000,
+    CALM_US = 10 * 1000 * 1000,
+    NAP_MS = 50,
+    LOOK_MS = 5000
+};
 
 void projector_wake(struct projector_waker *waker) {
     pthread_mutex_lock(&waker->mutex);
@@ -143,8 +150,34 @@ static bool read_is_due(const struct projector *projector) {
     return clock_monotonic_us() >= projector->retry_at_us;
 }
 
+/* A store that lost its data (a Redis that was started again, say) would otherwise be found out by the next record
+ * only, and of a shard that gets none, never. */
+static void look_at_store(struct projector *projector) {
+    int64_t now_us = clock_monotonic_us();
+    struct err err = {0};
+    if (now_us < projector->look_at_us)
+        return;
+    projector->look_at_us = now_us + (projector->config->look_ms ? projector->config->look_ms : LOOK_MS) * 1000;
+    for (int32_t i = 0; i < projector->shard_count; i++) {
+        struct shard *shard = &projector->shards[i];
+        struct shard_held held = {0};
+        if (shard->state != SHARD_RUNNING)
+            continue;
+        arena_reset(&projector->arena);
+        if (!projector->config->store->load(projector->store, i, &projector->arena, &held, &err)) {
+            projector_store_failed(projector, &err, "projector.read_failed");
+            return;
+        }
+        if (str_eq(held.positions, buf_str(&shard->expected)))
+            continue;
+        logging_write(LOG_WARN, "projector.store_changed", "service=%s shard=%d", projector->service, i);
+        shard_forget(projector, shard);
+    }
+}
+
 bool projector_read_shards(struct projector *projector) {
     bool all = true;
+    look_at_store(projector);
     for (int32_t i = 0; i < projector->shard_count && !stopping(projector); i++) {
         struct err err = {0};
         struct shard *shard = &projector->shards[i];

@@ -39,6 +39,7 @@ struct projector_config {
     struct projector_status *status; /* NULL: nobody asks */
     struct projector_waker *waker;   /* NULL: `stop` is seen within PROJECTOR_POLL_MS */
     size_t batch_max;                /* records per poll; 0: 1,000 */
+    int64_t look_ms;                 /* how often it looks whether the store still has what it had; 0: 5,000 */
     int64_t linger_ms; /* at least this long between polls that find something: larger batches, less work */
     /* Told when a shard was read and goes on from there, and when it is halted, for /readyz and tests. On the loop's
      * thread. May be NULL. */

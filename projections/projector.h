@@ -50,6 +50,7 @@ struct projector {
     struct arena *rows;    /* where rows are folded: the batch's, unless the store keeps them as they are */
     int64_t backoff_ms;    /* how long it waited after the last failure; 0: all is well */
     int64_t retry_at_us;   /* unread shards are not read before */
+    int64_t look_at_us;    /* when the store is to be looked at again */
     enum err_kind trouble; /* the last failure; probes are public, and its text may name hosts */
     struct metric *applied, *duplicates, *parked, *save_seconds, *stage, *parked_subjects;
 };

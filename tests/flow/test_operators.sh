@@ -70,6 +70,7 @@ await_probe 200 '^warning +redis: did not answer'
 await_metric 'orderlog_store_up{store="redis"}' '==' 0
 redis_start
 await_probe 200 '^ok +redis$'
+settle_and_verify # it came back empty, and nothing was sold since: it is filled again all the same
 
 # What top makes of it, while something happens.
 feed_start 60 4

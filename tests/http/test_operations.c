@@ -46,7 +46,7 @@ static void probes_answer(void **state) {
     assert_string_equal(reply.body.ptr, "ok       serving\n"
                                         "ok       log\n"
                                         "failed   roles: the projector \"redis\" is catching up\n"
-                                        "warning  views: Redis does not answer\n"
+                                        "warning  views: neither Redis nor PostgreSQL answers\n"
                                         "warning  lists: PostgreSQL does not answer\n"
                                         "warning  toaster/3: cold\n"
                                         "unready\n");

@@ -346,7 +346,7 @@ static void views_that_are_away_hold_nobody(void **state) {
     struct reply reply = get(s, "/readyz?verbose=json", NULL);
     expect_body(reply, "{\"status\":\"ready\",\"checks\":[{\"name\":\"serving\",\"state\":\"ok\"},"
                        "{\"name\":\"log\",\"state\":\"ok\"},{\"name\":\"roles\",\"state\":\"ok\"},"
-                       "{\"name\":\"views\",\"state\":\"warning\",\"detail\":\"Redis does not answer\"},"
+                       "{\"name\":\"views\",\"state\":\"warning\",\"detail\":\"neither Redis nor PostgreSQL answers\"},"
                        "{\"name\":\"lists\",\"state\":\"ok\"}]}");
     expect_status(get(s, "/v1/products", NULL), 200); /* the lists are elsewhere */
     stub.failure = ERR_NONE;

@@ -94,6 +94,26 @@ static void test_rebuild_is_equal(void **state) {
     world_close(&world);
 }
 
+/* Nothing comes any more, and still it is filled again. */
+static void test_wipe_while_idle(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    world_open(&world);
+    story_trade(&world.story, 0, 6);
+    char *expected = expected_of(&world);
+    runner_init(&runner, &world, &view_orders);
+    runner.config.look_ms = 20;
+    runner_start(&runner);
+    await_read(&world, &view_orders);
+    test_store.wipe(world.store_url);
+    await_read(&world, &view_orders);
+    runner_stop(&runner);
+    read_all(&world, 0);
+    assert_read_as(&world, expected);
+    world_close(&world);
+}
+
 static void test_wipe_while_running(void **state) {
     (void)state;
     struct world world;
@@ -346,13 +366,13 @@ static void test_together_one_halts(void **state) {
 
 #define PROJECTOR_TESTS                                                                                                \
     cmocka_unit_test(test_rows), cmocka_unit_test(test_restart_midway), cmocka_unit_test(test_rebuild_is_equal),       \
-        cmocka_unit_test(test_wipe_while_running), cmocka_unit_test(test_cut_connections),                             \
-        cmocka_unit_test(test_lost_answers), cmocka_unit_test(test_kill_around_saves),                                 \
-        cmocka_unit_test(test_zombie_is_refused), cmocka_unit_test(test_duplicates_are_dropped),                       \
-        cmocka_unit_test(test_gap_halts), cmocka_unit_test(test_missing_beginning_halts),                              \
-        cmocka_unit_test(test_unknown_schema_halts), cmocka_unit_test(test_poison_parks_its_subject),                  \
-        cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts),                \
-        cmocka_unit_test(test_lost_tail_halts), cmocka_unit_test(test_together),                                       \
-        cmocka_unit_test(test_together_one_halts)
+        cmocka_unit_test(test_wipe_while_idle), cmocka_unit_test(test_wipe_while_running),                             \
+        cmocka_unit_test(test_cut_connections), cmocka_unit_test(test_lost_answers),                                   \
+        cmocka_unit_test(test_kill_around_saves), cmocka_unit_test(test_zombie_is_refused),                            \
+        cmocka_unit_test(test_duplicates_are_dropped), cmocka_unit_test(test_gap_halts),                               \
+        cmocka_unit_test(test_missing_beginning_halts), cmocka_unit_test(test_unknown_schema_halts),                   \
+        cmocka_unit_test(test_poison_parks_its_subject), cmocka_unit_test(test_what_cannot_be_kept_is_poison),         \
+        cmocka_unit_test(test_another_log_halts), cmocka_unit_test(test_lost_tail_halts),                              \
+        cmocka_unit_test(test_together), cmocka_unit_test(test_together_one_halts)
 
 #endif
