@@ -326,13 +326,13 @@ static bool measure_http(struct err *err) {
 
 int main(int argc, char **argv) {
     struct err err = {0};
-    int64_t seconds;
-    if (argc != 4 || !str_to_i64(str_from(argv[3]), &seconds) || seconds < 1 || seconds > 3600) {
+    double seconds = argc == 4 ? strtod(argv[3], NULL) : 0;
+    if (!(seconds > 0 && seconds <= 3600)) {
         fprintf(stderr, "usage: limits RUN_DIR WORK_DIR SECONDS\n");
         return 2;
     }
     limits.work_dir = argv[2];
-    limits.us = seconds * 1000000;
+    limits.us = (int64_t)(seconds * 1e6);
     limits.result = json_object();
     bool ok = config_load(&err) && bench_procs_find(argv[1], &limits.procs, &err) && measure_fsync(&err) &&
               measure_appends(&err) && measure_transactions(&err) && measure_redis(&err) && measure_http(&err);

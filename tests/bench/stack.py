@@ -11,10 +11,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests/bench/stack.sh"
 
 
+GIVEN = os.environ.get("ORDERLOG_BIN")
+
+
 def build(preset, target="orderlog"):
-    """Builds this checkout; the binary's path. ORDERLOG_BIN, for orderlog, is taken as it is."""
-    if target == "orderlog" and "ORDERLOG_BIN" in os.environ:
-        return os.environ["ORDERLOG_BIN"]
+    """Builds this checkout; the binary's path. A build that ORDERLOG_BIN names is taken as it is."""
+    if GIVEN:
+        return GIVEN if target == "orderlog" else str(pathlib.Path(GIVEN).with_name(target))
     script = '. "$0/infra/local/common.sh"; "$tools/install"; build "$1" OFF --target "$2"'
     if subprocess.run(["bash", "-c", script, str(ROOT), preset, target], check=False, stdout=sys.stderr).returncode:
         sys.exit("the build failed")
