@@ -65,6 +65,13 @@ def wrong_examples(text, known):
                 yield f"'{match.group(0)}': {name} has no option {option}"
 
 
+def not_to_be_pasted(told):
+    """Lines of a --help's examples that say more than the command, without a # before it."""
+    for line in told.split("\nExamples:\n")[-1].split("\nExample:\n")[-1].splitlines() if "\nExample" in told else []:
+        if re.search(r"\S {2,}[^#\s]", line) and "'" not in line:
+            yield f"'{line.strip()}' cannot be pasted"
+
+
 def complaints(name, summary, page_path):
     if not page_path.exists():
         yield f"{page_path.name} is missing"
@@ -79,6 +86,8 @@ def complaints(name, summary, page_path):
             yield f"{page_path.name}: {kind} {missing} of --help is missing"
         for unknown in sorted(written - said):
             yield f"{page_path.name}: {kind} {unknown} is not in --help"
+    for wrong in not_to_be_pasted(told):
+        yield f"--help of {name or 'orderlog'}: {wrong}"
     for wrong in missing_sections(source, name, told):
         yield f"{page_path.name}: {wrong}"
     codes = re.findall(r"(?:^|; )(\d) ", EXIT_CODES.search(told).group(1).replace("\n", " "))
