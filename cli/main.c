@@ -50,7 +50,7 @@ static const char up_help[] =
     "Exit codes: 0 ended when asked to; 2 wrong usage, or it could not start.\n"
     "\n"
     "Example:\n"
-    "  infra/local/up                 # starts it with PostgreSQL, Redis and the payment sandbox on this machine\n";
+    "  infra/local/up                 starts it with PostgreSQL, Redis and the payment sandbox on this machine\n";
 
 static const struct cli_command commands[] = {
     {"up", "Run every role in one process", up_help, up_main},
@@ -60,7 +60,8 @@ static const struct cli_command commands[] = {
     {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
-    {"rebuild", "Make read models anew from the log, beside the live ones", rebuild_help, rebuild_main},
+    {"rebuild", "Make read models and deciders' tables anew from the log, beside the live ones", rebuild_help,
+     rebuild_main},
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
     {"payments", "List and retry what stands open with the payment provider", payments_help, payments_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},

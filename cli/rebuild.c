@@ -26,6 +26,9 @@ const char rebuild_help[] =
     "  redis                   the views in Redis, all of them\n"
     "  redis/carts, redis/orders, redis/products\n"
     "  views                   all views in both\n"
+    "  checkout, orders, inventory, payments, fulfilment\n"
+    "                          a decider's tables, but for what is no fold of the log (held requests, timers, ...)\n"
+    "  deciders                all of those\n"
     "\n"
     "What an interrupted rebuild had written is gone on with if it was complete but for what came since, else "
     "removed.\n"
@@ -56,6 +59,7 @@ const char rebuild_help[] =
     "Examples:\n"
     "  orderlog rebuild --diff postgres\n"
     "  orderlog rebuild redis/orders\n"
+    "  orderlog rebuild inventory\n"
     "  orderlog rebuild --output json views\n";
 
 /* ---- what there is to rebuild ---- */
@@ -79,6 +83,16 @@ static bool model_add(struct rebuild_cli *cli, const struct generation_ops *stor
     return true;
 }
 
+static bool service_add(struct rebuild_cli *cli, const struct fold_service *service) {
+    struct rebuild_model *model = &cli->models[cli->model_count];
+    if (cli->model_count == REBUILD_MODELS_MAX)
+        return false;
+    *model = (struct rebuild_model){.service = service};
+    snprintf(model->name, sizeof model->name, "%s", service->decider->service);
+    cli->model_count++;
+    return true;
+}
+
 static bool model_parse(struct rebuild_cli *cli, const char *text) {
     static const struct {
         const char *name;
@@ -88,6 +102,12 @@ static bool model_parse(struct rebuild_cli *cli, const char *text) {
                   {"pg", &generation_postgres},
                   {"redis", &generation_redis}};
     struct str view, store = str_cut(str_from(text), '/', &view);
+    bool all = strcmp(text, "deciders") == 0, found = false;
+    for (size_t i = 0; i < FOLD_SERVICE_COUNT; i++)
+        if ((all || strcmp(text, fold_services[i].decider->service) == 0) && service_add(cli, &fold_services[i]))
+            found = true;
+    if (found)
+        return true;
     if (strcmp(text, "views") == 0)
         return model_add(cli, &generation_postgres, NULL) && model_add(cli, &generation_redis, NULL);
     for (size_t i = 0; i < sizeof stores / sizeof stores[0]; i++)
@@ -200,7 +220,7 @@ static bool made_by(struct str currency, struct buf *ret, struct err *err) {
     return true;
 }
 
-static bool model_run(struct rebuild_cli *cli, struct rebuild_model *model, struct err *err) {
+static bool view_run(struct rebuild_cli *cli, struct rebuild_model *model, struct err *err) {
     bool postgres = model->store == &generation_postgres;
     struct rebuild_config config = {.log = cli->log,
                                     .store = model->store,
@@ -213,10 +233,25 @@ static bool model_run(struct rebuild_cli *cli, struct rebuild_model *model, stru
                                     .progress = on_progress,
                                     .differs = on_difference,
                                     .user = cli};
-    if (!config_require(postgres ? "DATABASE_URL" : "REDIS_URL", &config.url, err))
-        return false;
+    return config_require(postgres ? "DATABASE_URL" : "REDIS_URL", &config.url, err) &&
+           rebuild_run(&config, &model->report, err);
+}
+
+static bool decider_run(struct rebuild_cli *cli, struct rebuild_model *model, struct err *err) {
+    struct rebuild_decider_config config = {.log = cli->log,
+                                            .service = model->service,
+                                            .shop = &cli->shop,
+                                            .only_compare = cli->diff,
+                                            .progress = on_progress,
+                                            .differs = on_difference,
+                                            .user = cli};
+    return config_require("DATABASE_URL", &config.database_url, err) &&
+           rebuild_decider_run(&config, &model->report, err);
+}
+
+static bool model_run(struct rebuild_cli *cli, struct rebuild_model *model, struct err *err) {
     cli->running = model;
-    bool ok = rebuild_run(&config, &model->report, err);
+    bool ok = model->service ? decider_run(cli, model, err) : view_run(cli, model, err);
     rebuild_clear_progress(cli);
     model->done = ok;
     return ok || err_wrap(err, "%s", model->name);

@@ -3,8 +3,7 @@
 #define ORDERLOG_CLI_REBUILD_H
 
 #include "cli/cli.h"
-#include "core/domain/room.h"
-#include "projections/rebuild.h"
+#include "cli/rebuild_decider.h"
 
 enum { REBUILD_MODELS_MAX = 16 };
 
@@ -14,8 +13,9 @@ struct rebuild_shown {
 };
 
 struct rebuild_model {
-    char name[64]; /* "postgres/orders" */
-    const struct generation_ops *store;
+    char name[64];                      /* "postgres/orders" */
+    const struct generation_ops *store; /* NULL: a decider's tables */
+    const struct fold_service *service;
     const struct view *const *views;
     size_t view_count;
     bool done;

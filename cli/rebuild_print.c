@@ -134,7 +134,8 @@ static void model_text(const struct rebuild_model *model, struct buf *out) {
         buf_printf(out, "  … and %" PRId64 " more\n", report->differences - model->shown_count);
     if (report->note.len)
         buf_printf(out, "  %.*s\n", STR_ARG(note_of(report)));
-    buf_printf(out, report->swapped ? "  the new rows are live\n" : "  nothing was changed\n");
+    bool same_before = model->service && !report->differences;
+    buf_printf(out, report->swapped && !same_before ? "  the new rows are live\n" : "  nothing was changed\n");
 }
 
 void rebuild_report_all(const struct rebuild_cli *cli) {

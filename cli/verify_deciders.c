@@ -8,19 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* A decider, and its own events. */
-static const struct {
-    const struct decider *decider;
-    const char *events[3]; /* NULL-terminated */
-} services[] = {
-    {&checkout_decider, {TOPIC_CHECKOUT_EVENTS}},
-    {&orders_decider, {TOPIC_ORDER_EVENTS}},
-    {&inventory_decider, {TOPIC_RESERVATION_EVENTS, TOPIC_STOCK_EVENTS}},
-    {&payments_decider, {TOPIC_PAYMENT_EVENTS}},
-    {&fulfilment_decider, {TOPIC_FULFILMENT_EVENTS}},
-};
-
-enum { SERVICE_COUNT = sizeof services / sizeof services[0] };
+enum { SERVICE_COUNT = FOLD_SERVICE_COUNT };
 
 struct deciders {
     struct shop shop;
@@ -38,7 +26,7 @@ static void *deciders_begin(const struct verify_options *options, struct verify_
     deciders->shop = shop_defaults();
     deciders->shop.currency = str_from(config_get("ORDERLOG_CURRENCY", "USD"));
     for (size_t i = 0; i < SERVICE_COUNT; i++)
-        fold_room_init(&deciders->rooms[i], services[i].decider, &deciders->shop);
+        fold_room_init(&deciders->rooms[i], fold_services[i].decider, &deciders->shop);
     return deciders;
 }
 
@@ -53,28 +41,13 @@ static void deciders_end(void *state) {
     free(deciders);
 }
 
-static bool is_events(const char *topic) {
-    return str_ends_with(str_from(topic), STR(".events.v1"));
-}
-
-static bool service_folds(size_t service, const char *topic) {
-    for (const char *const *own = services[service].events; *own; own++)
-        if (strcmp(*own, topic) == 0)
-            return true;
-    const struct decider *decider = services[service].decider;
-    for (size_t i = 0; i < decider->input_count; i++)
-        if (strcmp(decider->inputs[i], topic) == 0)
-            return is_events(topic);
-    return false;
-}
-
 static void deciders_record(void *state, struct verify_result *result, const struct verify_record *record) {
     (void)result;
     struct deciders *deciders = state;
     int64_t last;
     sequences_take(&deciders->written, record->envelope, &last);
     for (size_t i = 0; i < SERVICE_COUNT; i++)
-        if (service_folds(i, record->at.topic))
+        if (fold_service_reads(&fold_services[i], record->at.topic))
             fold_room_take(&deciders->rooms[i], record);
 }
 
@@ -92,7 +65,7 @@ struct comparison {
 };
 
 static const char *service_name(const struct comparison *c) {
-    return services[c->service].decider->service;
+    return fold_services[c->service].decider->service;
 }
 
 static int64_t range_end(const struct verify_options *options, struct str topic, int32_t partition) {
@@ -177,7 +150,7 @@ static bool is_parked(const struct comparison *c, struct str key) {
 }
 
 static void row_compare(struct comparison *c, int table, const struct pg_result *rows, int i) {
-    const struct decider_table *spec = &services[c->service].decider->tables[table];
+    const struct decider_table *spec = &fold_services[c->service].decider->tables[table];
     const struct schema_subject *subject = schema_subject_find(str_from(spec->subject));
     struct str key = pg_get_str(rows, i, 0), bytes = pg_get_str(rows, i, 1);
     struct fold_state *fold = map_get(&c->deciders->rooms[c->service].tables[table], key);
@@ -207,12 +180,12 @@ static void row_compare(struct comparison *c, int table, const struct pg_result 
 static const char *table_sql(const struct comparison *c, int table) {
     BUF_AUTO sql = {0};
     buf_printf(&sql, "SELECT key, state, guard, closed FROM decider.%s WHERE key > $1 ORDER BY key LIMIT 1000",
-               services[c->service].decider->tables[table].name);
+               fold_services[c->service].decider->tables[table].name);
     return c->deciders->sql[c->service][table] = mem_strdup(buf_str(&sql));
 }
 
 static bool table_compare(struct comparison *c, int table, struct err *err) {
-    const struct decider_table *spec = &services[c->service].decider->tables[table];
+    const struct decider_table *spec = &fold_services[c->service].decider->tables[table];
     struct map *folded = &c->deciders->rooms[c->service].tables[table];
     const char *sql = table_sql(c, table);
     BUF_AUTO after = {0};
@@ -241,7 +214,7 @@ static bool table_compare(struct comparison *c, int table, struct err *err) {
 }
 
 static bool service_compare(struct comparison *c, struct err *err) {
-    const struct decider *decider = services[c->service].decider;
+    const struct decider *decider = fold_services[c->service].decider;
     if (!parked_read(c, err) || !shards_stand(c, err))
         return false;
     for (size_t table = 0; table < decider->table_count; table++)

@@ -121,3 +121,29 @@ void fold_room_take(struct fold_room *room, const struct verify_record *record) 
     room->decider->evolve_want(&room->room, &input);
     room->decider->evolve(&room->room, &input);
 }
+
+/* ---- services ---- */
+
+const struct fold_service fold_services[FOLD_SERVICE_COUNT] = {
+    {&checkout_decider, {TOPIC_CHECKOUT_EVENTS}},
+    {&orders_decider, {TOPIC_ORDER_EVENTS}},
+    {&inventory_decider, {TOPIC_RESERVATION_EVENTS, TOPIC_STOCK_EVENTS}},
+    {&payments_decider, {TOPIC_PAYMENT_EVENTS}},
+    {&fulfilment_decider, {TOPIC_FULFILMENT_EVENTS}},
+};
+
+bool fold_service_writes(const struct fold_service *service, const char *topic) {
+    for (const char *const *own = service->events; *own; own++)
+        if (strcmp(*own, topic) == 0)
+            return true;
+    return false;
+}
+
+bool fold_service_reads(const struct fold_service *service, const char *topic) {
+    if (fold_service_writes(service, topic))
+        return true;
+    for (size_t i = 0; i < service->decider->input_count; i++)
+        if (strcmp(service->decider->inputs[i], topic) == 0)
+            return str_ends_with(str_from(topic), STR(".events.v1"));
+    return false;
+}

@@ -17,6 +17,18 @@ struct fold_state {
     char bytes[]; /* of the table's subject */
 };
 
+/* A decider, and its own events. */
+struct fold_service {
+    const struct decider *decider;
+    const char *events[3]; /* NULL-terminated */
+};
+enum { FOLD_SERVICE_COUNT = 5 };
+extern const struct fold_service fold_services[FOLD_SERVICE_COUNT];
+
+bool fold_service_writes(const struct fold_service *service, const char *topic);
+/* Whether its tables are made of this topic's records: its own events, and the events that it reads. */
+bool fold_service_reads(const struct fold_service *service, const char *topic);
+
 struct fold_loaded;
 
 struct fold_room {
