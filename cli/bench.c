@@ -43,7 +43,7 @@ const char bench_help[] =
     "Exit codes: 0 all orders were confirmed; 1 some were not; 2 wrong usage, or it could not be done.\n"
     "\n"
     "Examples:\n"
-    "  tests/bench/order_cost --concurrency 64         in a stack of its own\n"
+    "  tests/bench/order_cost --concurrency 64         # in a stack of its own\n"
     "  . var/env && orderlog bench --orders 20000 --rate 500\n";
 
 enum { QUIET_S = 300, IDLE_MS = 1000, CLOSED_AT_ONCE = 64, OPEN_AT_ONCE = 1024 };

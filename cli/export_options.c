@@ -59,7 +59,7 @@ const char export_help[] =
     "Examples:\n"
     "  orderlog export -t shop.order.events.v1 -O orders.jsonl\n"
     "  orderlog export -t shop.order.events.v1 -O orders.avro -o s@2026-01-31T00:00:00Z -o e@2026-02-01T00:00:00Z\n"
-    "  orderlog export --format avro -O archive/ --force\n";
+    "  mkdir -p archive && orderlog export --format avro -O archive/ --force\n";
 
 static bool topics_add(struct export_options *ret, const char *list) {
     for (struct str rest = str_from(list); rest.ptr;) {

@@ -50,7 +50,7 @@ static const char up_help[] =
     "Exit codes: 0 ended when asked to; 2 wrong usage, or it could not start.\n"
     "\n"
     "Example:\n"
-    "  infra/local/up                 starts it with PostgreSQL, Redis and the payment sandbox on this machine\n";
+    "  infra/local/up                 # starts it with PostgreSQL, Redis and the payment sandbox on this machine\n";
 
 static const struct cli_command commands[] = {
     {"up", "Run every role in one process", up_help, up_main},

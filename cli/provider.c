@@ -162,7 +162,8 @@ static bool go_wrong(struct server *server, const struct stripe_request *request
         sleep_for(server, EARLY_MS);
     if (provider_has(faults, PROVIDER_FAULT_SLOW))
         sleep_for(server, SLOW_MS);
-    if (provider_has(faults, PROVIDER_FAULT_ERROR) || provider_has(faults, PROVIDER_FAULT_ERROR_AFTER))
+    if (provider_has(faults, PROVIDER_FAULT_ERROR) || provider_has(faults, PROVIDER_FAULT_ERROR_AFTER) ||
+        provider_has(faults, PROVIDER_FAULT_UNHEARD))
         stripe_error(answer, 500, "api_error", NULL, NULL, "An unknown error occurred");
     return true;
 }

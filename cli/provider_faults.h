@@ -8,6 +8,7 @@
 #define PROVIDER_FAULTS(X)                                                                                             \
     X(ERROR, "errors", "error", "500, and nothing was done")                                                           \
     X(ERROR_AFTER, "errors-after", "errorAfter", "500, and yet it was done")                                           \
+    X(UNHEARD, "unheard", "unheard", "500, and yet it was done, and no webhook tells of it")                           \
     X(TIMEOUT_BEFORE, "timeouts-before", "timeoutBefore", "no answer, and nothing was done")                           \
     X(TIMEOUT_AFTER, "timeouts-after", "timeoutAfter", "no answer, and yet it was done")                               \
     X(SLOW, "slow", "slow", "the answer takes a second and a half")                                                    \

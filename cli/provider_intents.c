@@ -96,7 +96,7 @@ static json_t *intent_new(const struct stripe_call *call, int64_t amount, const 
 static bool intent_answer(struct stripe_call *call, json_t *intent, const char *event, struct err *err) {
     const struct stripe_request *request = call->request;
     if (!provider_store_intent_put(call->store, intent, err) ||
-        (event && request->webhooks &&
+        (event && request->webhooks && !provider_has(request->faults, PROVIDER_FAULT_UNHEARD) &&
          !provider_event_add(call->store, intent, event, request->faults, request->after_ms, err)))
         return false;
     stripe_answer_json(call->response, 200, intent);

@@ -67,7 +67,7 @@ bool stripe_intent_search(struct stripe_call *call, struct err *err) {
 /* ---- faults ---- */
 
 static bool is_of_transport(enum provider_fault fault) {
-    return fault == PROVIDER_FAULT_ERROR || fault == PROVIDER_FAULT_ERROR_AFTER ||
+    return fault == PROVIDER_FAULT_ERROR || fault == PROVIDER_FAULT_ERROR_AFTER || fault == PROVIDER_FAULT_UNHEARD ||
            fault == PROVIDER_FAULT_TIMEOUT_BEFORE || fault == PROVIDER_FAULT_TIMEOUT_AFTER ||
            fault == PROVIDER_FAULT_SLOW;
 }

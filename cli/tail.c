@@ -61,9 +61,9 @@ const char tail_help[] =
     "Exit codes: 0 done; 2 wrong usage, or the log could not be read.\n"
     "\n"
     "Examples:\n"
-    "  orderlog tail -t shop.order.events.v1 -o end                 follow the orders\n"
-    "  orderlog tail -s 0193c1f7-8a51-8c3e-9f00-1b2c3d4e5f60 -e     all about one order\n"
-    "  orderlog tail --command 0193c1f7-5d2e-8a10-b000-aabbccddeeff -e   all that came of one command\n"
+    "  orderlog tail -t shop.order.events.v1 -o end                 # follow the orders\n"
+    "  orderlog tail -s 0193c1f7-8a51-8c3e-9f00-1b2c3d4e5f60 -e     # all about one order\n"
+    "  orderlog tail --command 0193c1f7-5d2e-8a10-b000-aabbccddeeff -e   # all that came of one command\n"
     "  orderlog tail -t shop.stock.events.v1 -o -5 -e -f '%T %k %s\\n'\n"
     "  orderlog tail -o s@2026-01-31T00:00:00Z -o e@2026-02-01T00:00:00Z --type OrderRejected\n";
 

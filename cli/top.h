@@ -71,7 +71,7 @@ struct top_process {
 
 struct top_frame {
     double seconds; /* between the two scrapes; 0: there was only one */
-    double requests_per_s, request_p99_s, refused_per_s, in_flight, connections, waiters, streams;
+    double requests_per_s, request_p99_s, shed_per_s, in_flight, connections, waiters, streams;
     double commits_per_s, commit_p99_s, log_bytes, disk_free_bytes;
     double postgres_up, redis_up, tables_age_s;
     double payments_open, payments_oldest_s, payments_left, timers_overdue, timers_oldest_s;

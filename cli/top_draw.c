@@ -104,7 +104,7 @@ static void draw_totals(struct page *page, const struct top_frame *frame) {
     put(page, TONE_HEADING, "API     ");
     put(page, TONE_PLAIN, "%s requests/s, p99 %s; ", text_rate(frame->requests_per_s, a),
         text_seconds(frame->request_p99_s, b));
-    put(page, frame->refused_per_s > 0 ? TONE_WARN : TONE_PLAIN, "shed %s/s", text_rate(frame->refused_per_s, a));
+    put(page, frame->shed_per_s > 0 ? TONE_WARN : TONE_PLAIN, "shed %s/s", text_rate(frame->shed_per_s, a));
     put(page, TONE_PLAIN, "; in flight %s, waiters %s, streams %s, connections %s", text_count(frame->in_flight, a),
         text_count(frame->waiters, b), text_count(frame->streams, c), text_count(frame->connections, d));
     end_line(page);
@@ -273,7 +273,7 @@ void top_draw_json(const struct top_frame *frame, struct buf *ret) {
     ADD_PAIRS(ret, true, {"seconds", frame->seconds});
     buf_add_str(ret, STR(",\"api\":{"));
     ADD_PAIRS(ret, true, {"requests_per_s", frame->requests_per_s}, {"request_p99_s", frame->request_p99_s},
-              {"shed_per_s", frame->refused_per_s}, {"in_flight", frame->in_flight}, {"waiters", frame->waiters},
+              {"shed_per_s", frame->shed_per_s}, {"in_flight", frame->in_flight}, {"waiters", frame->waiters},
               {"streams", frame->streams}, {"connections", frame->connections});
     buf_add_str(ret, STR("},\"log\":{"));
     ADD_PAIRS(ret, true, {"commits_per_s", frame->commits_per_s}, {"commit_p99_s", frame->commit_p99_s},

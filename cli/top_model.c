@@ -246,10 +246,7 @@ static void fill_totals(const struct model *model, struct top_frame *frame) {
 #define ALL(family) (&(struct question){family, NULL, STR_NULL})
 #define WITH(family, label, value) (&(struct question){family, label, STR(value)})
     frame->requests_per_s = sum_rates(model, ALL("orderlog_http_requests_total"));
-    frame->refused_per_s = sum_rates(model, WITH("orderlog_http_requests_total", "status", "429"));
-    add_known(&frame->refused_per_s, sum_rates(model, WITH("orderlog_http_requests_total", "status", "503")));
-    if (isnan(frame->refused_per_s) && !isnan(frame->requests_per_s))
-        frame->refused_per_s = 0;
+    frame->shed_per_s = sum_rates(model, ALL("orderlog_http_shed_total"));
     frame->request_p99_s = quantile_of(model, "orderlog_http_request_seconds_bucket", NULL, STR_NULL, 0.99);
     frame->in_flight = sum_values(model, ALL("orderlog_http_writes_in_flight"));
     frame->connections = sum_values(model, ALL("orderlog_http_connections"));

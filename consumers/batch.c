@@ -84,6 +84,7 @@ static void enter(struct batch *batch, struct item *item) {
     item->input.message = item->source == ITEM_TIMER ? NULL : &item->message;
     switch_shard(batch, item->shard);
     batch->room.now_us = item->envelope.timestamp_us;
+    batch->room.call_over = false;
     batch->room.command_id = item->envelope.command_id;
 }
 
@@ -146,6 +147,8 @@ static void decide_item(struct batch *batch, struct item *item) {
             batch_park(batch, item, why ? why : "the decider cannot handle it", false);
     } else if (item->source == ITEM_PARKED) {
         batch_marked_done(batch, item);
+    } else if (batch->room.call_over) {
+        item->open_outcome = false;
     }
 }
 

@@ -12,8 +12,9 @@
 enum { LOG_INTERVAL_MS = 2000, STORE_INTERVAL_MS = 10000 };
 
 /* A query that takes longer is given up: it must not burden a database that is in trouble. */
-static const char session_settings[] = "SET statement_timeout = '2s'; SET default_transaction_read_only = on; "
-                                       "SET enable_seqscan = off; SET application_name = 'orderlog-gauges'";
+static const char session_settings[] =
+    "SET statement_timeout = '2s'; SET default_transaction_read_only = on; "
+    "SET enable_seqscan = off; SET jit = off; SET application_name = 'orderlog-gauges'";
 
 enum answer { ANSWER_NOT_ASKED, ANSWER_YES, ANSWER_NO };
 

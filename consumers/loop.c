@@ -13,7 +13,7 @@ static const int64_t second_us = 1000 * 1000;
 /* A decider's session: commits are durable; a frozen owner's locks are freed; plans made on empty tables must not scan
  * them when they are full. */
 static const char session_settings[] = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '2s'; "
-                                       "SET statement_timeout = '20s'; SET enable_seqscan = off; "
+                                       "SET statement_timeout = '20s'; SET enable_seqscan = off; SET jit = off; "
                                        "SET application_name = 'orderlog-decider'";
 
 /* ---- failures ---- */

@@ -78,8 +78,10 @@ bool payments_attempt_is_open(const struct state_payment *payment) {
 
 bool payments_attempt_answered(struct room *room, const struct intent_provider_answered *answer, const char **why) {
     const struct state_payment *payment = payments_payment(room, answer->order_id);
-    if (!payments_attempt_is_open(payment) || answer->attempt != payment->attempt)
+    if (!payments_attempt_is_open(payment) || answer->attempt != payment->attempt) {
+        room->call_over = true; /* a look at the provider was faster */
         return true;
+    }
     switch (answer->outcome) {
     case INTENT_PROVIDER_OUTCOME_SUCCEEDED:
         if (answer->amount.minor == payment->amount.minor && str_eq(answer->amount.currency, payment->amount.currency))

@@ -153,8 +153,10 @@ bool payments_call_answered(struct room *room, const struct intent_provider_answ
     const struct state_payment *payment = payments_payment(room, answer->order_id);
     const struct state_payment_call *call = call_of(room, answer->order_id);
     if (!call || call->status != STATE_PAYMENT_CALL_STATUS_CALLING || call->action != answer->action ||
-        answer->attempt != payment->attempt)
+        answer->attempt != payment->attempt) {
+        room->call_over = true;
         return true;
+    }
     switch (answer->outcome) {
     case INTENT_PROVIDER_OUTCOME_SUCCEEDED:
         if (call->action != INTENT_PROVIDER_ACTION_VOID &&

@@ -82,6 +82,7 @@ struct room {
     struct arena *arena;   /* of the batch: whatever is put or emitted may live here */
     int64_t now_us;        /* the input's time */
     struct str command_id; /* goes into what is emitted; a decider may set it while it answers a held request */
+    bool call_over;        /* set while an INPUT_RESULT is decided: its call need not be made again, come what may */
     void *scratch;         /* the decider's own, from the first record of a batch to batch_end; NULL when that begins */
 };
 

@@ -62,10 +62,12 @@ BEFORE = ('orderlog_build_info{version="9.9"} 1\nprocess_cpu_seconds_total 10\np
           'orderlog_projector_records_total{service="redis-view-orders"} 5\n'
           'orderlog_lag_records{service="orders",topic="t",partition="0"} 3\n'
           'orderlog_shard_halted{service="orders",shard="0"} 0\norderlog_shard_halted{service="orders",shard="1"} 1\n'
+          'orderlog_http_shed_total{reason="lag"} 5\norderlog_http_shed_total{reason="rate"} 0\n'
           'orderlog_store_up{store="redis"} 0\n# HELP odd A comment {with="braces"} 1\n'
           + histogram("orderlog_stage_seconds", 'service="orders",', {"0.1": 10, "1": 10, "+Inf": 10}))
 AFTER = (BEFORE.replace("_total 10\n", "_total 10.5\n").replace('status="200"} 100', 'status="200"} 300')
          .replace('status="503"} 5', 'status="503"} 25').replace('"orders"} 1000', '"orders"} 40')
+         .replace('"lag"} 5', '"lag"} 15').replace('"rate"} 0', '"rate"} 10')
          .replace('"orders"} 7', '"orders"} 57')
          .replace(histogram("orderlog_stage_seconds", 'service="orders",', {"0.1": 10, "1": 10, "+Inf": 10}),
                   histogram("orderlog_stage_seconds", 'service="orders",', {"0.1": 60, "1": 109, "+Inf": 110})))

@@ -344,6 +344,26 @@ static void test_another_attempts_money(void **state) {
     }
 }
 
+/* A call whose outcome was learnt in another way need not be made again; while it is open it must be. */
+static void test_a_call_that_is_over(void **state) {
+    (void)state;
+    static const struct {
+        const char *given;
+        char action;
+        bool over;
+    } cases[] = {{"A", 'a', false},        {"A a?", 'a', false},     {"A V", 'a', false},
+                 {"A l+", 'a', true},      {"A a? l-", 'a', true},   {"A a+ C", 'c', false},
+                 {"A a+ C c+", 'c', true}, {"A a+ V v~", 'v', true}, {"A a+ V", 'v', false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct test_room *room = room_after(cases[i].given);
+        room->room.call_over = false;
+        assert_true(answer(room, cases[i].action, '?'));
+        if (room->room.call_over != cases[i].over)
+            fail_msg("%s: %d", cases[i].given, room->room.call_over);
+        test_room_close(room);
+    }
+}
+
 /* What is let go is no payment of ours: done, or for people. */
 static void test_answers_about_strays(void **state) {
     (void)state;
@@ -397,6 +417,7 @@ int main(void) {
         cmocka_unit_test(test_hints),
         cmocka_unit_test(test_a_hint_is_looked_after_once),
         cmocka_unit_test(test_another_attempts_money),
+        cmocka_unit_test(test_a_call_that_is_over),
         cmocka_unit_test(test_answers_about_strays),
         cmocka_unit_test(test_given_up_and_tried_again),
     };

@@ -134,7 +134,7 @@ away_finish() {
 settle_and_verify() {
     local status deadline=$(($(uptime_s) + 90))
     stack_await
-    while status=0 && "$ORDERLOG_BIN" verify --wait 60 --output json >"$dir/verify.json" || status=$?; do
+    while status=0 && "$ORDERLOG_BIN" verify --wait 60 --provider "$ORDERLOG_PROVIDER" --output json >"$dir/verify.json" || status=$?; do
         [ "$status" = 2 ] && [ "$(uptime_s)" -lt "$deadline" ] || break
         sleep 0.5
     done
