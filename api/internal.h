@@ -36,7 +36,8 @@ struct api {
     struct connections *connections;
     struct flights *flights;
     struct reads *reads;
-    struct watch *watch; /* NULL: this server answers no reads */
+    atomic_int_least64_t redis_away_until_us; /* shared by all that read the views */
+    struct watch *watch;                      /* NULL: this server answers no reads */
     struct streams *streams;
     struct limits *limits;
     struct lag_watch *lag;             /* NULL: it does not matter */

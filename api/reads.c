@@ -18,6 +18,7 @@ struct reads {
     const char *redis_url;
     const char *database_url;
     int32_t partitions;
+    atomic_int_least64_t *redis_away_until_us;
     pthread_mutex_t lock;
     struct views *pool[POOL_MAX]; /* those not in use: a struct views belongs to one thread at a time */
     size_t pool_count;
@@ -33,8 +34,9 @@ static bool pool_take(struct reads *reads, struct views **ret, struct err *err) 
     pthread_mutex_lock(&reads->lock);
     struct views *views = reads->pool_count ? reads->pool[--reads->pool_count] : NULL;
     pthread_mutex_unlock(&reads->lock);
-    if (!views)
-        return views_open(reads->redis_url, reads->database_url, reads->partitions, ret, err);
+    if (!views && !views_open(reads->redis_url, reads->database_url, reads->partitions, &views, err))
+        return false;
+    views_share(views, reads->redis_away_until_us);
     *ret = views;
     return true;
 }
@@ -183,8 +185,10 @@ static void *probe_on(void *user) {
     pthread_mutex_lock(&reads->lock);
     while (!reads->closing) {
         pthread_mutex_unlock(&reads->lock);
-        if (views || views_open(reads->redis_url, reads->database_url, reads->partitions, &views, &err))
+        if (views || views_open(reads->redis_url, reads->database_url, reads->partitions, &views, &err)) {
+            views_share(views, reads->redis_away_until_us);
             probe(reads, views);
+        }
         pthread_mutex_lock(&reads->lock);
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
@@ -207,11 +211,13 @@ bool reads_lists_answer(const struct reads *reads) {
 
 /* ---- opening and closing ---- */
 
-bool reads_open(const struct api_config *config, int32_t partitions, struct reads **ret, struct err *err) {
+bool reads_open(struct api *api, int32_t partitions, struct reads **ret, struct err *err) {
+    const struct api_config *config = &api->config;
     struct reads *reads = mem_zalloc(sizeof *reads);
     reads->redis_url = config->redis_url;
     reads->database_url = config->database_url;
     reads->partitions = partitions;
+    reads->redis_away_until_us = &api->redis_away_until_us;
     pthread_mutex_init(&reads->lock, NULL);
     pthread_cond_init(&reads->wake, NULL);
     int failed = reads->redis_url ? pthread_create(&reads->prober, NULL, probe_on, reads) : 0;

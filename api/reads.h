@@ -9,7 +9,7 @@
 #include "api/internal.h"
 #include "projections/views.h"
 
-CHECK_RESULT bool reads_open(const struct api_config *config, int32_t partitions, struct reads **ret, struct err *err);
+CHECK_RESULT bool reads_open(struct api *api, int32_t partitions, struct reads **ret, struct err *err);
 void reads_close(struct reads *reads); /* NULL is fine */
 
 CHECK_RESULT bool reads_order(struct request *request, struct str order_id, struct view_order_row **ret);

@@ -226,8 +226,8 @@ static bool open_parts(struct api *api, struct err *err) {
     const struct log_producer_options options = {.delivery_timeout_ms = api->config.delivery_timeout_ms};
     return check_topics(api, &partitions, err) &&
            auth_open(&api->config.session_secrets, api->config.operator_tokens, &api->auth, err) &&
-           reads_open(&api->config, partitions, &api->reads, err) &&
-           (!api->config.redis_url || watch_open(&api->config, partitions, &api->watch, err)) &&
+           reads_open(api, partitions, &api->reads, err) &&
+           (!api->config.redis_url || watch_open(api, partitions, &api->watch, err)) &&
            lag_watch_open(&api->config, api->log, &api->lag, err) &&
            log_producer_open(api->log, &options, &api->producer, err);
 }

@@ -249,8 +249,10 @@ static void tick_all(struct watch *watch, int64_t now_us) {
         if (all.items[i]->ops->tick(all.items[i], now_us))
             bunch_add(&ready, all.count, all.items[i]);
     resume(watch, &ready);
+    /* A Redis that hangs tells nothing, and is found out by who reads it. */
+    bool away = now_us < atomic_load_explicit(watch->redis_away_until_us, memory_order_relaxed);
     for (size_t i = 0; i < VIEW_COUNT; i++)
-        if (!watch->follows[i].hot || now_us - watch->follows[i].looked_all_us >= LOOK_ANYWAY_US)
+        if (away || !watch->follows[i].hot || now_us - watch->follows[i].looked_all_us >= LOOK_ANYWAY_US)
             look_at_all(watch, i, now_us);
 }
 
@@ -355,14 +357,18 @@ static void destroy(struct watch *watch) {
     free(watch);
 }
 
-bool watch_open(const struct api_config *config, int32_t partitions, struct watch **ret, struct err *err) {
+bool watch_open(struct api *api, int32_t partitions, struct watch **ret, struct err *err) {
+    const struct api_config *config = &api->config;
     struct watch *watch = mem_zalloc(sizeof *watch);
     pthread_mutex_init(&watch->lock, NULL);
     arena_init(&watch->arena);
     watch->redis_url = config->redis_url;
+    watch->redis_away_until_us = &api->redis_away_until_us;
     watch->buckets = mem_zalloc(BUCKETS * sizeof watch->buckets[0]);
     watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool ok = views_open(config->redis_url, config->database_url, partitions, &watch->views, err);
+    if (ok)
+        views_share(watch->views, &api->redis_away_until_us);
     if (ok && (watch->event_fd < 0 || pthread_create(&watch->thread, NULL, run, watch) != 0))
         ok = err_set(err, ERR_INTERNAL, "the watcher of views cannot be started");
     if (ok)

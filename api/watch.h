@@ -39,7 +39,7 @@ struct watched {
 };
 
 /* ERR_CONFIG for URLs that are none. */
-CHECK_RESULT bool watch_open(const struct api_config *config, int32_t partitions, struct watch **ret, struct err *err);
+CHECK_RESULT bool watch_open(struct api *api, int32_t partitions, struct watch **ret, struct err *err);
 /* All that wait go on, as do those that would wait from now on. */
 void watch_stop(struct watch *watch);
 /* Nothing may be in it any more. NULL is fine. */

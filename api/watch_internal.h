@@ -19,6 +19,7 @@ struct follow {
 
 struct watch {
     const char *redis_url;
+    const atomic_int_least64_t *redis_away_until_us;
     pthread_t thread;
     int event_fd;
     pthread_mutex_t lock;

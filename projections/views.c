@@ -12,14 +12,21 @@
 #include "projections/views_pg.h"
 
 /* While Redis is away its rows are read from PostgreSQL; it is asked again this long after it failed. */
-enum { AWAY_US = 1000 * 1000, CONNECT_MS = 250, COMMAND_MS = 750, GENERATION_TRIES = 4 };
+enum {
+    AWAY_US = 1000 * 1000,
+    PINGED_AWAY_US = 3 * 1000 * 1000,
+    CONNECT_MS = 250,
+    COMMAND_MS = 750,
+    GENERATION_TRIES = 4
+};
 
 struct views {
     int32_t partitions;
     struct redis *redis;
-    int64_t redis_away_until_us;
-    int32_t *generations; /* by view and shard: the live ones, as they were when last looked at */
-    struct views_pg *pg;  /* NULL: none is configured */
+    atomic_int_least64_t own_away_until_us;
+    atomic_int_least64_t *away_until_us; /* Redis is not asked before */
+    int32_t *generations;                /* by view and shard: the live ones, as they were when last looked at */
+    struct views_pg *pg;                 /* NULL: none is configured */
 };
 
 bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
@@ -33,6 +40,7 @@ bool views_open(const char *redis_url, const char *database_url, int32_t partiti
     struct views *views = mem_zalloc(sizeof(*views));
     views->partitions = partitions;
     views->redis = redis;
+    views->away_until_us = &views->own_away_until_us;
     views->generations = mem_alloc((size_t)partitions * VIEW_COUNT * sizeof(*views->generations));
     for (int32_t i = 0; i < partitions * VIEW_COUNT; i++)
         views->generations[i] = 1;
@@ -50,10 +58,14 @@ void views_close(struct views *views) {
     free(views);
 }
 
+void views_share(struct views *views, atomic_int_least64_t *away_until_us) {
+    views->away_until_us = away_until_us;
+}
+
 /* ---- Redis, or PostgreSQL in its stead ---- */
 
 static bool redis_may_be_asked(const struct views *views, struct err *err) {
-    if (clock_monotonic_us() >= views->redis_away_until_us)
+    if (clock_monotonic_us() >= atomic_load_explicit(views->away_until_us, memory_order_relaxed))
         return true;
     return err_set(err, ERR_STORE_UNAVAILABLE, "Redis did not answer a moment ago");
 }
@@ -63,8 +75,8 @@ static bool redis_failed(struct views *views, const struct err *err) {
     if (err->kind != ERR_STORE_UNAVAILABLE)
         return false;
     int64_t now_us = clock_monotonic_us();
-    if (now_us >= views->redis_away_until_us)
-        views->redis_away_until_us = now_us + AWAY_US;
+    if (now_us >= atomic_load(views->away_until_us))
+        atomic_store(views->away_until_us, now_us + AWAY_US);
     return views->pg != NULL;
 }
 
@@ -72,9 +84,12 @@ bool views_ping(struct views *views, struct err *err) {
     static const struct str ping[] = {{"PING", 4}};
     struct err away = {0};
     if (redis_call(views->redis, ping, 1, NULL, &away)) {
-        views->redis_away_until_us = 0;
+        atomic_store(views->away_until_us, 0);
         return true;
     }
+    /* Who pings does so again and again: the others need not find out for themselves meanwhile. */
+    if (views->away_until_us != &views->own_away_until_us && away.kind == ERR_STORE_UNAVAILABLE)
+        atomic_store(views->away_until_us, clock_monotonic_us() + PINGED_AWAY_US);
     if (redis_failed(views, &away))
         return views_pg_ping(views->pg, err);
     if (err)

@@ -13,6 +13,8 @@
 #include "core/base/err.h"
 #include "projections/view.h"
 
+#include <stdatomic.h>
+
 struct views;
 
 /* Does not connect yet: a store that is away gives ERR_STORE_UNAVAILABLE on each call and is tried again. `partitions`
@@ -20,7 +22,10 @@ struct views;
 CHECK_RESULT bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
                              struct err *err);
 void views_close(struct views *views);
-/* Whether rows can be read. */
+/* Several that read the same Redis share what one has found out: while `away_until_us` is ahead, none asks it, but for
+ * views_ping. It must outlive them; begins as 0. */
+void views_share(struct views *views, atomic_int_least64_t *away_until_us);
+/* Whether rows can be read. Asks Redis also while it is away: somebody must find out that it is back. */
 CHECK_RESULT bool views_ping(struct views *views, struct err *err);
 
 /* Rows of any view by their keys, in one round trip: ret[i] is of the view's type, NULL where there is none to be

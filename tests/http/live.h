@@ -32,7 +32,7 @@ static struct live {
     atomic_bool stop;
     struct runner runners[2 * VIEW_COUNT];
     struct log_producer *producer;
-    int64_t sequences[PARTITIONS]; /* of the origin that order_event speaks for */
+    int64_t sequences[SCHEMA_SUBJECT_COUNT][PARTITIONS]; /* of the origin that decider_says speaks for */
     int events;
     const char *command_id; /* that what deciders say came of */
 } live;
@@ -169,7 +169,7 @@ static inline void decider_says(const char *topic, const char *key, const struct
     int32_t partition = log_partition_of(str_from(key), PARTITIONS);
     MUST(message_encode(schema_subject_find(str_from(topic)), message, &value, err));
     snprintf(id, sizeof id, "e%d", ++live.events);
-    snprintf(seq, sizeof seq, "%lld", (long long)++live.sequences[partition]);
+    snprintf(seq, sizeof seq, "%lld", (long long)++live.sequences[topic_index(topic)][partition]);
     const struct log_header headers[] = {
         {STR(HEADER_ID), str_from(id)},         {STR(HEADER_TYPE), message_name(message->type)},
         {STR(HEADER_SUBJECT), str_from(key)},   {STR(HEADER_COMMAND_ID), str_from(command_id)},

@@ -222,6 +222,24 @@ static void without_redis_postgresql_tells(void **state) {
     close(fd), close(second);
 }
 
+/* It is there, but does not answer: that must not keep the server's threads. */
+static void a_redis_that_hangs_is_as_good_as_away(void **state) {
+    struct server *s = *state;
+    const char *order_id = order_id_new(s, "hangs"), *path = format(s, "/v1/orders/%s", order_id);
+    order_placed(s, order_id);
+    int fd = stream_open(s, s->shopper, order_id, "", "");
+    until_text(s, fd, "\n\n\r\n");
+    kill(live.redis, SIGSTOP);
+    order_is(order_id, 2, ORDER_STATUS_AWAITING_PAYMENT);
+    until_text(s, fd, "id: 2\n");
+    for (int i = 0; i < 20; i++)
+        expect_status(ask(s, "GET", path, s->shopper, NULL, NULL), 200);
+    kill(live.redis, SIGCONT);
+    order_is(order_id, 3, ORDER_STATUS_CANCELLED);
+    until_text(s, fd, END);
+    close(fd);
+}
+
 /* ---- many at once ---- */
 
 enum { MANY = 200 };
@@ -257,7 +275,8 @@ int main(void) {
         TEST(a_row_of_somebody_else_is_not_shown), TEST(an_order_that_does_not_come_is_not_found),
         TEST(a_quiet_stream_says_that_it_lives),   TEST(there_are_only_so_many),
         TEST(a_stopping_server_ends_its_streams),  TEST(a_lost_subscription_loses_no_change),
-        TEST(without_redis_postgresql_tells),      TEST(many_are_told_of_their_own),
+        TEST(without_redis_postgresql_tells),      TEST(a_redis_that_hangs_is_as_good_as_away),
+        TEST(many_are_told_of_their_own),
     };
     if (!database_is_there())
         return TEST_SKIPPED;
