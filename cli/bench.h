@@ -3,6 +3,8 @@
 #ifndef ORDERLOG_CLI_BENCH_H
 #define ORDERLOG_CLI_BENCH_H
 
+#include <sys/socket.h>
+
 #include <jansson.h>
 
 #include "core/base/arena.h"
@@ -34,6 +36,17 @@ enum bench_read { BENCH_READ_MORE, BENCH_READ_WHOLE, BENCH_READ_BAD };
 
 /* Reads on in `in`, taking chunks' frames out of it. Once whole, the body is [reading->body, reading->end) of it. */
 enum bench_read bench_read(struct bench_reading *reading, struct buf *in);
+
+/* ---- bench_address.c ---- */
+
+struct bench_address {
+    char host[256]; /* for the Host header */
+    struct sockaddr_storage address;
+    socklen_t len;
+};
+
+/* `url` is http://host:port. ERR_CONFIG when it is not, or the host is not known. */
+CHECK_RESULT bool bench_address_find(const char *url, struct bench_address *ret, struct err *err);
 
 /* ---- bench_net.c: jobs over connections ---- */
 

@@ -1,16 +1,15 @@
 /* Non-blocking sockets and one epoll, edge-triggered: a request costs one write, one read and a share of a wait. */
 #include "cli/bench.h"
 
-#include <arpa/inet.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,9 +30,7 @@ struct conn {
 };
 
 struct bench_net {
-    char host_header[256];
-    struct sockaddr_storage address;
-    socklen_t address_len;
+    struct bench_address server;
     int epoll;
     size_t conn_count;
     struct conn *conns;
@@ -53,40 +50,6 @@ struct run {
     uint64_t random;
 };
 
-/* ---- the server's address ---- */
-
-static bool resolve(struct bench_net *net, const char *url, const char *host, const char *port, struct err *err) {
-    char bare[256];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    size_t len = strlen(host);
-    bool brackets = host[0] == '[' && len > 2; /* an IPv6 address */
-    snprintf(bare, sizeof bare, "%.*s", (int)(brackets ? len - 2 : len), brackets ? host + 1 : host);
-    int code = getaddrinfo(bare, port, &hints, &found);
-    if (code != 0)
-        return err_set(err, ERR_CONFIG, "%s: %s", url, gai_strerror(code));
-    memcpy(&net->address, found->ai_addr, found->ai_addrlen);
-    net->address_len = found->ai_addrlen;
-    freeaddrinfo(found);
-    snprintf(net->host_header, sizeof net->host_header, "%s:%s", host, port);
-    return true;
-}
-
-static bool find_server(struct bench_net *net, const char *url, struct err *err) {
-    CURLU *parts = curl_url();
-    char *scheme = NULL, *host = NULL, *port = NULL;
-    bool ok = curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-              curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && strcmp(scheme, "http") == 0 &&
-              curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-              curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
-    ok = ok ? resolve(net, url, host, port, err)
-            : err_set(err, ERR_CONFIG, "'%s' is no URL such as http://127.0.0.1:8080", url);
-    curl_free(scheme);
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(parts);
-    return ok;
-}
-
 /* ---- connections ---- */
 
 static void conn_close(struct conn *conn) {
@@ -99,15 +62,15 @@ static void conn_close(struct conn *conn) {
 static bool conn_open(struct bench_net *net, size_t i, struct err *err) {
     struct conn *conn = &net->conns[i];
     int one = 1;
-    conn->fd = socket(net->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    conn->fd = socket(net->server.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (conn->fd < 0)
         return err_set(err, ERR_IO, "no socket for connection %zu: %s", i + 1, strerror(errno));
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = i};
-    if (connect(conn->fd, (struct sockaddr *)&net->address, net->address_len) != 0 ||
+    if (connect(conn->fd, (struct sockaddr *)&net->server.address, net->server.len) != 0 ||
         setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
         fcntl(conn->fd, F_SETFL, O_NONBLOCK) != 0 || epoll_ctl(net->epoll, EPOLL_CTL_ADD, conn->fd, &event) != 0) {
         conn_close(conn);
-        return err_set(err, ERR_IO, "%s cannot be reached: %s", net->host_header, strerror(errno));
+        return err_set(err, ERR_IO, "%s cannot be reached: %s", net->server.host, strerror(errno));
     }
     return true;
 }
@@ -120,7 +83,7 @@ static bool conn_again(struct bench_net *net, size_t i, const char *why, struct 
     conn_close(conn);
     net->reconnects++;
     if (++conn->tries > TRIES_MAX)
-        return err_set(err, ERR_IO, "%s: %s, %d times", net->host_header, why, TRIES_MAX);
+        return err_set(err, ERR_IO, "%s: %s, %d times", net->server.host, why, TRIES_MAX);
     conn->sent = 0;
     return conn_send(net, i, err);
 }
@@ -147,10 +110,23 @@ static bool conn_send(struct bench_net *net, size_t i, struct err *err) {
     return conn_write(net, i, err);
 }
 
+/* The soft limit that shells give is below what --concurrency may ask for. */
+static bool allow_descriptors(size_t connections, struct err *err) {
+    enum { OTHERS = 64 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= connections + OTHERS)
+        return true;
+    limit.rlim_cur = limit.rlim_max;
+    if (limit.rlim_max < connections + OTHERS || setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return err_set(err, ERR_CONFIG, "%zu connections need more file descriptors than this process may have (%llu)",
+                       connections, (unsigned long long)limit.rlim_max);
+    return true;
+}
+
 bool bench_net_open(const char *url, size_t connections, struct bench_net **ret, struct err *err) {
     struct bench_net *net = mem_zalloc(sizeof *net);
     net->epoll = -1;
-    if (!find_server(net, url, err)) {
+    if (!bench_address_find(url, &net->server, err) || !allow_descriptors(connections, err)) {
         bench_net_close(net);
         return false;
     }
@@ -189,7 +165,7 @@ void bench_net_close(struct bench_net *net) {
 }
 
 const char *bench_net_host(const struct bench_net *net) {
-    return net->host_header;
+    return net->server.host;
 }
 
 size_t bench_net_reconnects(const struct bench_net *net) {
@@ -254,10 +230,10 @@ static bool conn_read(struct run *run, size_t i, struct err *err) {
             return conn_again(net, i, n < 0 ? strerror(errno) : "the connection was closed", err);
         conn->in.len += (size_t)n;
         if (!conn->busy || conn->due_us)
-            return err_set(err, ERR_IO, "%s sent something that was not asked for", net->host_header);
+            return err_set(err, ERR_IO, "%s sent something that was not asked for", net->server.host);
         enum bench_read read = bench_read(&conn->reading, &conn->in);
         if (read == BENCH_READ_BAD)
-            return err_set(err, ERR_IO, "%s does not answer in HTTP/1.1: %.*s", net->host_header,
+            return err_set(err, ERR_IO, "%s does not answer in HTTP/1.1: %.*s", net->server.host,
                            (int)(conn->in.len < 200 ? conn->in.len : 200), conn->in.ptr);
         if (read == BENCH_READ_WHOLE)
             break;

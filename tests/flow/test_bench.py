@@ -107,6 +107,10 @@ until "$ORDERLOG_BIN" lag --output json | grep -q '"total":0}'; do sleep 0.1; do
         self.refused("is no URL such as", "--url", "127.0.0.1")
         self.refused("--run-dir", "--run-dir", str(self.stack.dir / "none"))
         self.refused("401", ORDERLOG_OPERATOR_TOKEN="another")
+        limited = subprocess.run(["bash", "-c", "ulimit -n 100; exec \"$0\" bench --concurrency 200", ORDERLOG],
+                                 env=self.stack.env, capture_output=True, text=True, check=False)
+        self.assertEqual(limited.returncode, 2)
+        self.assertIn("200 connections need more file descriptors", limited.stderr)
         self.refused("--rate must be", "--rate", "fast")
         self.refused("--poisson needs --rate", "--poisson")
         self.refused("--skus must not be less", "--skus", "2")
