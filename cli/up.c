@@ -53,13 +53,13 @@ struct up {
     struct provider *provider;
     const char *database_url;
     const char *redis_url;
-    struct loop *loops[UP_DECIDERS];
+    struct loop *loop;
     struct projector projectors[UP_PROJECTORS];
     struct gauges *gauges;
     atomic_bool stop;
     atomic_bool stop_projectors;
     atomic_bool failed;   /* to start */
-    atomic_bool deciding; /* all loops were started */
+    atomic_bool deciding; /* the loop was started */
     atomic_bool projector_failed;
     pthread_t starter;
     bool starter_started;
@@ -127,21 +127,17 @@ static bool migrate(struct up *up, struct err *err) {
     return ok;
 }
 
-static bool start_loops(struct up *up, struct err *err) {
-    for (int i = 0; i < UP_DECIDERS; i++) {
-        struct loop_config config = {.decider = deciders[i],
-                                     .log = up->log,
-                                     .database_url = up->database_url,
-                                     .shop = &up->shop,
-                                     .locations = &up->locations};
-        if (deciders[i] == &payments_decider) {
-            config.call = provider_call;
-            config.call_user = up->provider;
-        }
-        if (!loop_start(&config, &up->loops[i], err))
-            return false;
-    }
-    return true;
+/* In one loop: what one decider says to another goes to it in memory, and one transaction is for all. */
+static bool start_loop(struct up *up, struct err *err) {
+    const struct loop_config config = {.deciders = deciders,
+                                       .decider_count = UP_DECIDERS,
+                                       .log = up->log,
+                                       .database_url = up->database_url,
+                                       .shop = &up->shop,
+                                       .locations = &up->locations,
+                                       .call = provider_call,
+                                       .call_user = up->provider};
+    return loop_start(&config, &up->loop, err);
 }
 
 /* Those of one store, from the first that has the thread on. */
@@ -205,7 +201,7 @@ static void *starter_main(void *user) {
     }
     if (atomic_load(&up->stop))
         return NULL;
-    if (!start_loops(up, &err) || !start_projectors(up, &err)) {
+    if (!start_loop(up, &err) || !start_projectors(up, &err)) {
         logging_err(&err, "up.cannot_start", " ");
         atomic_store(&up->failed, true);
         kill(getpid(), SIGTERM);
@@ -221,9 +217,8 @@ static bool is_ready(void *user, struct buf *why) {
         buf_printf(why, "waiting for PostgreSQL");
         return false;
     }
-    for (int i = 0; i < UP_DECIDERS; i++)
-        if (!loop_ready(up->loops[i], why))
-            return false;
+    if (!loop_ready(up->loop, why))
+        return false;
     if (atomic_load(&up->projector_failed))
         buf_printf(why, "a projector has stopped; the log says why");
     return !atomic_load(&up->projector_failed);
@@ -234,8 +229,7 @@ static void report(void *user, struct checks *checks) {
     gauges_check(up->gauges, checks);
     if (!atomic_load(&up->deciding))
         return;
-    for (int i = 0; i < UP_DECIDERS; i++)
-        loop_check(up->loops[i], checks);
+    loop_check(up->loop, checks);
     for (int i = 0; i < UP_PROJECTORS; i++)
         projector_check(&up->projectors[i].status, checks);
 }
@@ -276,8 +270,7 @@ static void stop(struct up *up) {
     if (up->starter_started)
         pthread_join(up->starter, NULL);
     api_stop(up->api);
-    for (int i = 0; i < UP_DECIDERS; i++)
-        loop_stop(up->loops[i]);
+    loop_stop(up->loop);
     atomic_store(&up->stop_projectors, true);
     for (int i = 0; i < UP_PROJECTORS; i++)
         if (up->projectors[i].started) {

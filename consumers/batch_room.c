@@ -14,11 +14,9 @@ static struct batch *batch_of(struct room *room) {
 
 /* ---- rows ---- */
 
-static uint64_t hash_key(int table, struct str key) {
-    uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)table; /* FNV-1a */
-    for (size_t i = 0; i < key.len; i++)
-        hash = (hash ^ (unsigned char)key.ptr[i]) * UINT64_C(1099511628211);
-    return hash ^ hash >> 32;
+/* Deciders number their own tables; the loop numbers those of all. */
+static int table_of(const struct batch *batch, int table) {
+    return batch->shard->service->first_table + table;
 }
 
 static void rows_grow(struct batch *batch) {
@@ -40,7 +38,7 @@ static void rows_grow(struct batch *batch) {
 struct batch_row *batch_row_find(struct batch *batch, int table, struct str key, bool make) {
     if (batch->row_count * 2 >= batch->row_capacity)
         rows_grow(batch);
-    uint64_t hash = hash_key(table, key);
+    uint64_t hash = cache_hash(table, key);
     size_t at = hash & (batch->row_capacity - 1);
     for (; batch->rows[at]; at = (at + 1) & (batch->row_capacity - 1)) {
         struct batch_row *row = batch->rows[at];
@@ -53,7 +51,7 @@ struct batch_row *batch_row_find(struct batch *batch, int table, struct str key,
     row->row.key = arena_dup(&batch->arena, key);
     row->hash = hash;
     row->table = table;
-    row->shard = batch->shard ? batch->shard->index : -1;
+    row->slot = batch->shard->slot;
     batch->rows[at] = row;
     batch->in_order[batch->row_count++] = row;
     return row;
@@ -62,7 +60,7 @@ struct batch_row *batch_row_find(struct batch *batch, int table, struct str key,
 static void op_want(struct room *room, int table, struct str key) {
     struct batch *batch = batch_of(room);
     size_t before = batch->row_count;
-    struct batch_row *row = batch_row_find(batch, table, key, true);
+    struct batch_row *row = batch_row_find(batch, table_of(batch, table), key, true);
     if (batch->row_count == before)
         return;
     if (batch->wanted_count == batch->wanted_capacity) {
@@ -77,22 +75,24 @@ static void op_want(struct room *room, int table, struct str key) {
 }
 
 static void op_want_open(struct room *room, int table) {
-    batch_of(room)->want_open[table] = true;
+    struct batch *batch = batch_of(room);
+    batch->want_open[table_of(batch, table)] = true;
 }
 
 static void op_want_catalogue(struct room *room) {
-    batch_of(room)->want_catalogue = true;
+    struct batch *batch = batch_of(room);
+    batch->want_catalogue = batch->shard->service->catalogue;
 }
 
 static struct row *op_row(struct room *room, int table, struct str key) {
     struct batch *batch = batch_of(room);
-    struct batch_row *row = batch_row_find(batch, table, key, false);
+    struct batch_row *row = batch_row_find(batch, table_of(batch, table), key, false);
     if (row)
         return &row->row;
     /* In `want` a row that nobody asked for yet is simply not there; in `decide` it is a decider's bug. */
     if (batch->item && !batch->failure.kind)
         err_set(&batch->failure, ERR_INTERNAL, "%s asked for a row of %s that it did not want",
-                batch->loop->config.decider->service, batch->loop->config.decider->tables[table].name);
+                batch->shard->service->decider->service, batch->shard->service->decider->tables[table].name);
     static _Thread_local struct batch_row nothing; /* as large as what op_put takes it for */
     nothing = (struct batch_row){.row.key = key};
     return &nothing.row;
@@ -106,7 +106,7 @@ static struct row *op_next_open(struct room *room, int table, struct row *after)
             ;
     for (; i < batch->row_count; i++) {
         struct batch_row *row = batch->in_order[i];
-        if (row->table == table && row->row.state && !row->closed && row->shard == batch->shard->index)
+        if (row->table == table_of(batch, table) && row->row.state && !row->closed && row->slot == batch->shard->slot)
             return &row->row;
     }
     return NULL;
@@ -119,8 +119,8 @@ static void op_put(struct room *room, int table, struct row *row, int64_t guard,
     kept->guard = guard;
     kept->closed = closed;
     kept->put = true;
-    kept->shard = batch->shard->index;
-    batch->touched[batch->shard->index] = true;
+    kept->slot = batch->shard->slot;
+    batch->touched[batch->shard->slot] = true;
 }
 
 /* ---- what is said ---- */
@@ -132,17 +132,25 @@ static int32_t output_partition(struct batch *batch, struct str topic, struct st
             err_set(&batch->failure, ERR_CONFIG, "ORDERLOG_LOCATIONS has no location %.*s", STR_ARG(key));
         return partition;
     }
-    return log_partition_of(key, batch->loop->shard_count);
+    return log_partition_of(key, batch->shard->service->shard_count);
+}
+
+static size_t size_of(const struct log_record *record) {
+    size_t size = record->key.len + record->value.len;
+    for (size_t i = 0; i < record->header_count; i++)
+        size += record->headers[i].name.len + record->headers[i].value.len;
+    return size;
 }
 
 void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struct str subject, struct str type,
                     struct str value, const struct log_header *extra, size_t extra_count) {
-    const struct decider *decider = batch->loop->config.decider;
-    int32_t shard = batch->shard->index;
+    const struct decider *decider = batch->shard->service->decider;
+    int32_t slot = batch->shard->slot;
+    struct str traceparent = batch->item ? batch->item->envelope.traceparent : STR_NULL;
     int32_t partition = output_partition(batch, topic, key);
     int64_t number = shard_next_seq(batch->shard, topic, partition);
     char origin[64], seq[24], source[80], time[CLOCK_TEXT_SIZE], place[16];
-    snprintf(origin, sizeof(origin), "%s/%d", decider->service, shard);
+    snprintf(origin, sizeof(origin), "%s/%d", decider->service, batch->shard->index);
     snprintf(source, sizeof(source), "/orderlog/%s", origin);
     snprintf(seq, sizeof(seq), "%lld", (long long)number);
     snprintf(place, sizeof(place), "%d", partition);
@@ -162,21 +170,19 @@ void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struc
     size_t count = 9;
     if (batch->room.command_id.ptr)
         headers[count++] = (struct log_header){STR(HEADER_COMMAND_ID), batch->room.command_id};
-    if (batch->item && batch->item->envelope.traceparent.ptr)
-        headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), batch->item->envelope.traceparent};
+    if (traceparent.ptr)
+        headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), traceparent};
     for (size_t i = 0; i < extra_count && count < sizeof(headers) / sizeof(headers[0]); i++)
         headers[count++] = extra[i];
     struct log_record record = {
         .topic = topic, .partition = partition, .key = key, .value = value, .headers = headers, .header_count = count};
-    size_t size = key.len + value.len;
-    for (size_t i = 0; i < count; i++)
-        size += headers[i].name.len + headers[i].value.len;
-    if (size > LOG_RECORD_MAX && !batch->failure.kind) /* once committed it would stand before all others for ever */
+    if (size_of(&record) > LOG_RECORD_MAX && !batch->failure.kind) /* committed, it would stand before all others */
         err_set(&batch->failure, ERR_INTERNAL, "%s decided a record of %zu bytes for %.*s, which the log does not take",
-                decider->service, size, STR_ARG(topic));
-    record_encode(&batch->outboxes[shard], &record);
-    batch->outbox_records[shard]++;
-    batch->touched[shard] = true;
+                decider->service, size_of(&record), STR_ARG(topic));
+    record_encode(&batch->outboxes[slot], &record);
+    batch->outbox_records[slot]++;
+    batch->touched[slot] = true;
+    batch_hand_over(batch, &record, number);
 }
 
 static void op_emit(struct room *room, struct str topic, struct str key, struct str subject,
@@ -193,19 +199,22 @@ static void op_emit(struct room *room, struct str topic, struct str key, struct 
 }
 
 void batch_set_timer(struct batch *batch, struct str key, struct str name, int64_t due_us) {
-    struct timer_op *op = batch->timers;
-    while (op && !(op->shard == batch->shard->index && str_eq(op->key, key) && str_eq(op->name, name)))
-        op = op->next;
+    struct timer_op **bucket = &batch->timer_buckets[cache_hash(batch->shard->slot, key) % TIMER_BUCKETS];
+    struct timer_op *op = *bucket;
+    while (op && !(op->slot == batch->shard->slot && str_eq(op->key, key) && str_eq(op->name, name)))
+        op = op->chain;
     if (!op) {
         op = arena_new(&batch->arena, struct timer_op);
         op->next = batch->timers;
-        op->shard = batch->shard->index;
+        op->chain = *bucket;
+        *bucket = op;
+        op->slot = batch->shard->slot;
         op->key = arena_dup(&batch->arena, key);
         op->name = arena_dup(&batch->arena, name);
         batch->timers = op;
     }
     op->due_us = due_us;
-    batch->touched[batch->shard->index] = true;
+    batch->touched[batch->shard->slot] = true;
 }
 
 static void op_timer_set(struct room *room, struct str key, struct str name, int64_t due_us) {
@@ -223,7 +232,7 @@ static void op_intent(struct room *room, struct str id, struct str key, const st
         return;
     struct intent_op *op = arena_new(&batch->arena, struct intent_op);
     op->effect = (struct effect){.created_us = clock_now_us(),
-                                 .shard = batch->shard->index,
+                                 .shard = batch->shard->slot,
                                  .epoch = batch->shard->epoch,
                                  .id = arena_dup(&batch->arena, id),
                                  .key = arena_dup(&batch->arena, key),
@@ -232,11 +241,11 @@ static void op_intent(struct room *room, struct str id, struct str key, const st
                                  .request = arena_dup(&batch->arena, buf_str(&request))};
     *batch->intents_end = op;
     batch->intents_end = &op->next;
-    batch->touched[batch->shard->index] = true;
+    batch->touched[batch->shard->slot] = true;
 }
 
 static bool op_product(struct room *room, struct str sku, struct product *ret) {
-    struct catalogue *catalogue = batch_of(room)->loop->catalogue;
+    struct catalogue *catalogue = batch_of(room)->shard->service->catalogue;
     return catalogue && catalogue_find(catalogue, sku, ret);
 }
 

@@ -51,9 +51,9 @@ static bool read_message(struct batch *batch, struct item *item, struct err *err
     return true;
 }
 
-static void read_body_hash(struct batch *batch, struct item *item) {
+static void read_body_hash(struct item *item) {
     const struct schema_type *type = schema_messages[item->message.type];
-    if (!batch->loop->config.decider->remembers_commands || item->envelope.origin.ptr)
+    if (!item->shard->service->decider->remembers_commands || item->envelope.origin.ptr)
         return;
     for (size_t i = 0; i < type->field_count; i++)
         if (!strcmp(type->fields[i].name, "body_hash")) {
@@ -65,7 +65,7 @@ static void read_body_hash(struct batch *batch, struct item *item) {
 
 bool item_read(struct batch *batch, struct item *item, struct err *err) {
     item->input.kind = INPUT_RECORD;
-    if (!envelope_read(item->record, &item->envelope, &item->poison) || !read_message(batch, item, &item->poison)) {
+    if (item->poison.kind || !read_message(batch, item, &item->poison)) {
         if (item->poison.kind == ERR_UNKNOWN_SCHEMA) {
             *err = item->poison;
             return err_wrap(err, "%.*s/%d offset %lld", STR_ARG(item->record->topic), item->record->partition,
@@ -73,7 +73,7 @@ bool item_read(struct batch *batch, struct item *item, struct err *err) {
         }
         item->poison.kind = ERR_POISON;
     } else {
-        read_body_hash(batch, item);
+        read_body_hash(item);
     }
     /* Without a subject, the key is the nearest thing to what the record is about. */
     struct str subject = item->envelope.subject;
@@ -143,13 +143,13 @@ void batch_park(struct batch *batch, const struct item *item, const char *reason
         return;
     }
     shard_add_parked(item->shard, item->envelope.subject);
-    metrics_add(batch->loop->metrics.parked, 1);
+    metrics_add(item->shard->service->metrics.parked, 1);
     if (behind)
         return;
     publish_dead_letter(batch, item, op->reason);
     logging_write(LOG_ERROR, "record.parked",
                   "service=%s topic=%.*s partition=%d offset=%lld reason=\"%s\" trace_id=%.*s",
-                  batch->loop->config.decider->service, STR_ARG(item->record->topic), item->record->partition,
+                  item->shard->service->decider->service, STR_ARG(item->record->topic), item->record->partition,
                   (long long)item->record->offset, reason, STR_ARG(envelope_trace_id(item->envelope.traceparent)));
 }
 
@@ -173,12 +173,12 @@ void batch_marked_done(struct batch *batch, const struct item *item) {
 
 /* ---- the table ---- */
 
-static bool save_new(struct batch *batch, const struct parked_op *op, struct err *err) {
+static void send_new(struct batch *batch, const struct parked_op *op) {
     const struct log_record *record = op->item->record;
     PG_PARAMS_AUTO params = {0};
     buf_reset(&batch->scratch);
     record_encode(&batch->scratch, record);
-    pg_add_text(&params, str_from(batch->loop->config.decider->service));
+    pg_add_text(&params, str_from(op->item->shard->service->decider->service));
     pg_add_i64(&params, op->item->shard->index);
     pg_add_text(&params, record->topic);
     pg_add_i64(&params, record->partition);
@@ -187,35 +187,37 @@ static bool save_new(struct batch *batch, const struct parked_op *op, struct err
     pg_add_text(&params, op->reason);
     pg_add_bool(&params, op->behind);
     pg_add_bytes(&params, buf_str(&batch->scratch));
-    return pg_exec(
+    pg_send(
         batch->loop->pg,
         "INSERT INTO decider.parked (service, shard, topic, partition, \"offset\", subject, reason, behind, record) "
         "VALUES ($1, $2::bigint, $3, $4::bigint, $5, $6, $7, $8, $9)",
-        &params, NULL, err);
+        &params);
 }
 
-static bool save_marked(struct batch *batch, const struct parked_op *op, struct err *err) {
+static void send_marked(struct batch *batch, const struct parked_op *op) {
     PG_PARAMS_AUTO params = {0};
     pg_add_i64(&params, op->item->parked_id);
-    if (!op->reason.ptr)
-        return pg_exec(batch->loop->pg, "DELETE FROM decider.parked WHERE id = $1", &params, NULL, err);
+    if (!op->reason.ptr) {
+        pg_send(batch->loop->pg, "DELETE FROM decider.parked WHERE id = $1", &params);
+        return;
+    }
     pg_add_text(&params, op->reason);
-    return pg_exec(batch->loop->pg,
-                   "UPDATE decider.parked SET status = 'parked', behind = false, reason = $2 WHERE id = $1", &params,
-                   NULL, err);
+    pg_send(batch->loop->pg, "UPDATE decider.parked SET status = 'parked', behind = false, reason = $2 WHERE id = $1",
+            &params);
 }
 
-bool batch_save_parked(struct batch *batch, struct err *err) {
+void batch_send_parked(struct batch *batch) {
     for (const struct parked_op *op = batch->parked; op; op = op->next)
-        if (!(op->item->source == ITEM_PARKED ? save_marked(batch, op, err) : save_new(batch, op, err)))
-            return false;
-    return true;
+        if (op->item->source == ITEM_PARKED)
+            send_marked(batch, op);
+        else
+            send_new(batch, op);
 }
 
 bool shard_load_parked(struct loop *loop, struct shard *shard, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
-    pg_add_text(&params, str_from(loop->config.decider->service));
+    pg_add_text(&params, str_from(shard->service->decider->service));
     pg_add_i64(&params, shard->index);
     if (!pg_exec(loop->pg, "SELECT DISTINCT subject FROM decider.parked WHERE service = $1 AND shard = $2::bigint",
                  &params, &rows, err))
@@ -247,7 +249,8 @@ static bool add_marked(struct batch *batch, struct shard *shard, const struct pg
     item->record = record;
     item->parked_id = pg_get_i64(rows, i, 0);
     item->parked_status = status_of(pg_get_str(rows, i, 3), pg_get_bool(rows, i, 4));
-    if (!item_read(batch, item, err))
+    item->input.kind = INPUT_RECORD;
+    if ((!envelope_read(record, &item->envelope, &item->poison) && !item->poison.kind) || !item_read(batch, item, err))
         return false;
     if (item->parked_id == shard->force_kept_id) {
         err_set(&item->poison, ERR_POISON, REASON_CANNOT_BE_KEPT);
@@ -260,7 +263,7 @@ static bool add_marked(struct batch *batch, struct shard *shard, const struct pg
 bool batch_add_marked(struct batch *batch, struct shard *shard, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
-    pg_add_text(&params, str_from(batch->loop->config.decider->service));
+    pg_add_text(&params, str_from(shard->service->decider->service));
     pg_add_i64(&params, shard->index);
     pg_add_i64(&params, shard->marked_alone ? 1 : LOOP_BATCH_MAX);
     if (!pg_exec(batch->loop->pg,

@@ -30,7 +30,7 @@ struct effects {
     pthread_t threads[];
 };
 
-static struct effect_result *copy_effect(const struct effect *effect) {
+struct effect_result *effect_copy(const struct effect *effect) {
     struct effect_result *result = mem_zalloc(sizeof(*result));
     struct arena *arena = &result->arena;
     arena_init(arena);
@@ -168,11 +168,11 @@ static void add_task(struct effects *effects, struct effect_result *result, int6
 }
 
 void effects_add(struct effects *effects, const struct effect *effect) {
-    add_task(effects, copy_effect(effect), 0);
+    add_task(effects, effect_copy(effect), 0);
 }
 
 void effects_again(struct effects *effects, const struct effect *effect) {
-    struct effect_result *result = copy_effect(effect);
+    struct effect_result *result = effect_copy(effect);
     int64_t delay_ms = AGAIN_FIRST_MS;
     for (int32_t i = 0; i < effect->tries && delay_ms < AGAIN_LAST_MS; i++)
         delay_ms *= 2;

@@ -54,5 +54,7 @@ void effects_drop(struct effects *effects, int32_t shard);
 /* NULL when there is no answer now. */
 struct effect_result *effects_take(struct effects *effects);
 void effect_result_free(struct effect_result *result);
+/* A copy of its own, with no answer yet. */
+struct effect_result *effect_copy(const struct effect *effect);
 
 #endif

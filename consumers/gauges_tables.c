@@ -46,7 +46,7 @@ static bool ask_shards(struct gauges_tables *tables, struct pg *pg, int64_t now_
     if (!pg_exec(pg,
                  "SELECT s.service, min(o.created_at), sum(t.due)::bigint, min(t.first) FROM decider.shard s "
                  "LEFT JOIN LATERAL (SELECT k.created_at FROM decider.outbox k WHERE k.service = s.service "
-                 "AND k.shard = s.shard AND k.id > s.done_through ORDER BY k.id LIMIT 1) o ON true "
+                 "AND k.shard = s.shard AND k.id > s.done_through AND k.records > 0 ORDER BY k.id LIMIT 1) o ON true "
                  "LEFT JOIN LATERAL (SELECT count(*) AS due, min(k.due_us) AS first FROM decider.timer k "
                  "WHERE k.service = s.service AND k.shard = s.shard AND k.due_us < $1) t ON true "
                  "GROUP BY s.service",

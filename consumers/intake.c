@@ -1,4 +1,4 @@
-#include "consumers/internal.h"
+#include "consumers/flush.h"
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
@@ -7,35 +7,31 @@ enum { TIMERS_MAX = 200 };
 
 /* ---- records ---- */
 
-static size_t input_of(const struct loop *loop, struct str topic) {
+static size_t input_of(const struct service *service, struct str topic) {
     size_t i = 0;
-    while (i < loop->config.decider->input_count && !str_eq(loop->inputs[i].name, topic))
+    while (i < service->decider->input_count && !str_eq(service->inputs[i].name, topic))
         i++;
     return i;
 }
 
-/* Applies exactly the next number of each origin (section 4 of the design). False: drop this record, it was applied. */
-static bool is_next(struct loop *loop, struct shard *shard, const struct item *item, bool *ret_lost, struct err *err) {
-    const struct envelope *envelope = &item->envelope;
-    *ret_lost = false;
+enum next { NEXT_APPLY, NEXT_DROP, NEXT_LOST };
+
+/* Applies exactly the next number of each origin (section 4 of the design). */
+static enum next check_number(struct shard *shard, const struct envelope *envelope, struct err *err) {
     if (!envelope->origin.ptr || envelope->origin_seq < 1) /* without a number it is a poison, not a duplicate */
-        return true;
+        return NEXT_APPLY;
     int64_t last = shard_last_seq(shard, envelope->topic, envelope->origin);
     if (envelope->origin_seq <= last) {
-        metrics_add(loop->metrics.duplicates, 1);
-        return false;
+        metrics_add(shard->service->metrics.duplicates, 1);
+        return NEXT_DROP;
     }
-    if (envelope->origin_seq > last + 1) {
-        *ret_lost = true;
-        err_set(err, ERR_LOST_RECORDS,
-                "%.*s/%d offset %lld is number %lld of origin %.*s; numbers %lld to %lld are missing",
-                STR_ARG(envelope->topic), envelope->partition, (long long)envelope->offset,
-                (long long)envelope->origin_seq, STR_ARG(envelope->origin), (long long)last + 1,
-                (long long)envelope->origin_seq - 1);
-        return false;
-    }
-    shard_set_last_seq(shard, envelope->topic, envelope->origin, envelope->origin_seq);
-    return true;
+    if (envelope->origin_seq == last + 1)
+        return NEXT_APPLY;
+    err_set(err, ERR_LOST_RECORDS,
+            "%.*s/%d offset %lld is number %lld of origin %.*s; numbers %lld to %lld are missing",
+            STR_ARG(envelope->topic), envelope->partition, (long long)envelope->offset, (long long)envelope->origin_seq,
+            STR_ARG(envelope->origin), (long long)last + 1, (long long)envelope->origin_seq - 1);
+    return NEXT_LOST;
 }
 
 static void check_forced(struct shard *shard, struct item *item) {
@@ -46,41 +42,56 @@ static void check_forced(struct shard *shard, struct item *item) {
     shard->force_park_offset = -1;
 }
 
-static void intake_record(struct batch *batch, const struct log_record *record) {
-    struct loop *loop = batch->loop;
-    if (record->partition >= loop->shard_count)
-        return;
-    struct shard *shard = &loop->shards[record->partition];
-    size_t input = input_of(loop, record->topic);
-    if (shard->status != SHARD_RUNNING || input == loop->config.decider->input_count ||
-        record->offset < shard->next_offsets[input])
-        return;
-    struct err err = {0};
-    bool lost;
+/* A copy of what was handed over in memory is dropped before its value is looked at. False: the shard must not move
+ * past this record. */
+static bool add_record(struct batch *batch, struct shard *shard, size_t input, const struct log_record *record,
+                       struct err *err) {
+    struct err poison = {0};
+    struct envelope envelope;
+    bool read = envelope_read(record, &envelope, &poison);
+    enum next next = read ? check_number(shard, &envelope, err) : NEXT_APPLY;
+    if (next == NEXT_DROP)
+        shard->moved = true;
+    if (next != NEXT_APPLY)
+        return next == NEXT_DROP;
     struct item *item = batch_add_item(batch);
-    *item = (struct item){.source = ITEM_RECORD, .shard = shard, .input_topic = input, .record = record};
-    if (!item_read(batch, item, &err)) {
+    *item = (struct item){.source = ITEM_RECORD,
+                          .shard = shard,
+                          .input_topic = input,
+                          .record = record,
+                          .envelope = envelope,
+                          .poison = poison};
+    if (!item_read(batch, item, err)) {
         batch->item_count--;
-        shard_halt(loop, shard, &err);
-        return;
+        return false;
     }
-    if (!is_next(loop, shard, item, &lost, &err)) {
-        batch->item_count--;
-        if (lost) {
-            shard_halt(loop, shard, &err);
-            return;
-        }
-    } else {
-        check_forced(shard, item);
-    }
-    shard->next_offsets[input] = record->offset + 1;
-    batch->touched[shard->index] = true;
-    metrics_add(loop->metrics.records, 1);
+    if (envelope.origin.ptr && envelope.origin_seq > 0)
+        shard_set_last_seq(shard, envelope.topic, envelope.origin, envelope.origin_seq);
+    check_forced(shard, item);
+    batch->touched[shard->slot] = true;
+    return true;
 }
 
-void intake_records(struct batch *batch, const struct log_batch *polled) {
-    for (size_t i = 0; i < polled->count; i++)
-        intake_record(batch, &polled->records[i]);
+static void intake_record(struct batch *batch, struct service *service, const struct log_record *record) {
+    if (record->partition >= service->shard_count)
+        return;
+    struct shard *shard = &service->shards[record->partition];
+    struct err err = {0};
+    size_t input = input_of(service, record->topic);
+    if (shard->status != SHARD_RUNNING || input == service->decider->input_count ||
+        record->offset < shard->next_offsets[input])
+        return;
+    if (!add_record(batch, shard, input, record, &err)) {
+        shard_halt(shard, &err);
+        return;
+    }
+    shard->next_offsets[input] = record->offset + 1;
+    metrics_add(service->metrics.records, 1);
+}
+
+void intake_records(struct batch *batch, struct service *service) {
+    for (size_t i = 0; i < service->polled.count; i++)
+        intake_record(batch, service, &service->polled.records[i]);
 }
 
 /* ---- timers ---- */
@@ -88,19 +99,20 @@ void intake_records(struct batch *batch, const struct log_batch *polled) {
 /* An authorisation that already waits in the log must beat the deadline: everything that was there when the timer was
  * found due is consumed first. */
 static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, bool *ret, struct err *err) {
+    const struct service *service = shard->service;
     *ret = false;
     if (shard->next_due_us > now_us)
         return true;
-    for (size_t i = 0; !shard->fenced && i < loop->config.decider->input_count; i++) {
+    for (size_t i = 0; !shard->fenced && i < service->decider->input_count; i++) {
         int64_t low;
-        if (!log_watermarks(loop->config.log, loop->inputs[i].name, shard->index, &low, &shard->fence[i], err))
+        if (!log_watermarks(loop->config.log, service->inputs[i].name, shard->index, &low, &shard->fence[i], err))
             return false;
     }
     if (!shard->fenced) {
         shard->fenced = true;
         shard->fence_time_us = now_us;
     }
-    for (size_t i = 0; i < loop->config.decider->input_count; i++)
+    for (size_t i = 0; i < service->decider->input_count; i++)
         if (shard->next_offsets[i] < shard->fence[i])
             return true;
     *ret = true;
@@ -110,7 +122,9 @@ static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, b
 static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
-    pg_add_text(&params, str_from(batch->loop->config.decider->service));
+    if (flush_has_timers(batch->loop->flush, shard->slot) && !flush_now(batch->loop->flush, err))
+        return false;
+    pg_add_text(&params, str_from(shard->service->decider->service));
     pg_add_i64(&params, shard->index);
     pg_add_i64(&params, shard->fence_time_us);
     pg_add_i64(&params, TIMERS_MAX);
@@ -126,7 +140,7 @@ static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
         item->envelope = (struct envelope){.key = key, .subject = key, .timestamp_us = shard->fence_time_us};
         item->input.kind = INPUT_TIMER;
         item->input.timer = arena_dup(&batch->arena, pg_get_str(rows, i, 1));
-        batch->touched[shard->index] = true;
+        batch->touched[shard->slot] = true;
     }
     shard->timers_fired = true;
     return true;
@@ -173,8 +187,8 @@ void intake_results(struct batch *batch) {
                                            .timestamp_us = result->at_us};
         item->input.kind = INPUT_RESULT;
         item->open_outcome = is_open(&result->answer);
-        batch->touched[shard->index] = true;
+        batch->touched[shard->slot] = true;
     }
     if (taken == LOOP_BATCH_MAX)
-        log_consumer_wake(loop->consumer); /* there may be more: what woke us for those is used up */
+        loop_wake(loop); /* there may be more: what woke us for those is used up */
 }

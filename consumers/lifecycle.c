@@ -1,38 +1,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "consumers/internal.h"
+#include "consumers/flush.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"
 #include "core/base/logging.h"
+#include "core/codec/avro.h"
 #include "core/base/thread.h"
 
 enum { LOOP_FLUSH_MS = 10000, LOOP_CALLERS = 16 }; /* calls in flight */
 
 /* ---- assignment ---- */
 
-static void mark(struct loop *loop, const struct log_partition *partitions, size_t count, bool assigned) {
+static void mark_shard(struct shard *shard, size_t input, bool assigned) {
+    uint32_t all = (1u << shard->service->decider->input_count) - 1;
+    shard->assigned = assigned ? shard->assigned | 1u << input : shard->assigned & ~(1u << input);
+    if (shard->assigned == all && shard->status == SHARD_AWAY) {
+        shard->status = SHARD_WAITING;
+        shard->retry_at_us = 0;
+    } else if (shard->assigned != all && shard->status != SHARD_AWAY) {
+        shard_drop(shard->service->loop, shard);
+        shard->status = SHARD_AWAY;
+    }
+}
+
+static void mark(struct service *service, const struct log_partition *partitions, size_t count, bool assigned) {
     for (size_t i = 0; i < count; i++)
-        for (size_t t = 0; t < loop->config.decider->input_count; t++) {
-            if (!str_eq(partitions[i].topic, loop->inputs[t].name) || partitions[i].partition >= loop->shard_count)
-                continue;
-            struct shard *shard = &loop->shards[partitions[i].partition];
-            uint32_t all = (1u << loop->config.decider->input_count) - 1;
-            shard->assigned = assigned ? shard->assigned | 1u << t : shard->assigned & ~(1u << t);
-            if (shard->assigned == all && shard->status == SHARD_AWAY) {
-                shard->status = SHARD_WAITING;
-                shard->retry_at_us = 0;
-            } else if (shard->assigned != all && shard->status != SHARD_AWAY) {
-                shard_drop(loop, shard);
-                shard->status = SHARD_AWAY;
-            }
-        }
+        for (size_t t = 0; t < service->decider->input_count; t++)
+            if (str_eq(partitions[i].topic, service->inputs[t].name) && partitions[i].partition < service->shard_count)
+                mark_shard(&service->shards[partitions[i].partition], t, assigned);
 }
 
 static void on_assigned(void *user, const struct log_partition *partitions, size_t count) {
-    struct loop *loop = user;
-    loop->assigned_once = true;
-    mark(loop, partitions, count, true);
+    struct service *service = user;
+    service->assigned_once = true;
+    mark(service, partitions, count, true);
 }
 
 static void on_revoked(void *user, const struct log_partition *partitions, size_t count, bool lost) {
@@ -40,36 +42,34 @@ static void on_revoked(void *user, const struct log_partition *partitions, size_
     mark(user, partitions, count, false);
 }
 
-static void wake(void *user) {
-    struct loop *loop = user;
-    if (atomic_load(&loop->consumer_open))
-        log_consumer_wake(loop->consumer);
-}
-
 /* ---- start and stop ---- */
 
 /* What was committed is given to the log before the shards are given back. */
-static void finish(struct loop *loop) {
+static void finish(struct loop *loop, struct batch *batch) {
     int64_t deadline_us = clock_monotonic_us() + LOOP_FLUSH_MS * INT64_C(1000);
     struct err err = {0};
     while (publisher_backlog_bytes(loop->publisher) && clock_monotonic_us() < deadline_us) {
         bool taken = publisher_pump(loop->publisher, &err);
         if (!taken)
-            logging_err(&err, "loop.publisher_waits", "service=%s", loop->config.decider->service);
+            logging_err(&err, "loop.publisher_waits", "service=%s", loop->services[0].decider->service);
         clock_sleep_ms(taken ? 1 : 100);
     }
-    loop_save_done(loop);
+    /* With nothing left in flight and nothing to flush, the next start has nothing to do again. */
+    if (loop->pg && pg_connected(loop->pg) && !flush_now(loop->flush, &err))
+        logging_err(&err, "loop.flush_failed", " ");
+    loop->idle_save_at_us = 0;
+    loop_save_idle(loop, batch);
 }
 
 static void *loop_main(void *user) {
     struct loop *loop = user;
     struct batch batch;
-    thread_name("%s", loop->config.decider->service);
+    thread_name("%s", loop->service_count == 1 ? loop->services[0].decider->service : "deciders");
     batch_init(&batch, loop);
     while (!atomic_load(&loop->stop))
         loop_turn(loop, &batch);
+    finish(loop, &batch);
     batch_free(&batch);
-    finish(loop);
     return NULL;
 }
 
@@ -79,104 +79,155 @@ static char *format_sql(const char *format, const char *table) {
     return mem_strdup(buf_str(&sql));
 }
 
-/* The formats are literals of this function; the table's name goes in once. */
+/* The formats are literals of make_statements; the table's name goes in once. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-static void make_statements(struct loop *loop) {
-    for (size_t t = 0; t < loop->config.decider->table_count; t++) {
-        const char *table = loop->config.decider->tables[t].name;
-        loop->sql.load[t] = format_sql("SELECT key, version, closed, state FROM decider.%s WHERE key = ANY($1)", table);
-        loop->sql.load_open[t] = format_sql(
-            "SELECT key, version, closed, state FROM decider.%s WHERE shard = $1::bigint AND NOT closed", table);
-        loop->sql.insert[t] = format_sql(
-            "INSERT INTO decider.%s (shard, key, version, guard, closed, state) "
-            "SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[])",
-            table);
-        loop->sql.update[t] = format_sql(
-            "UPDATE decider.%s t SET version = u.version, guard = u.guard, closed = u.closed, state = u.state FROM "
-            "UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[]) "
-            "AS u(shard, key, version, guard, closed, state) WHERE t.key = u.key",
-            table);
-    }
+static void make_statements(struct table *table) {
+    const char *name = table->spec->name;
+    table->load = format_sql("SELECT key, version, closed, state FROM decider.%s WHERE key = ANY($1)", name);
+    table->load_open =
+        format_sql("SELECT key, version, closed, state FROM decider.%s WHERE shard = $1::bigint AND NOT closed", name);
+    table->insert = format_sql(
+        "INSERT INTO decider.%s (shard, key, version, guard, closed, state) "
+        "SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[])",
+        name);
+    table->update = format_sql(
+        "WITH done AS (UPDATE decider.%s t SET version = u.version, guard = u.guard, closed = u.closed, state = "
+        "u.state "
+        "FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[]) "
+        "AS u(shard, key, version, guard, closed, state) WHERE t.key = u.key AND t.version < u.version RETURNING 1) "
+        "SELECT decider.require((SELECT count(*) FROM done), cardinality($2::text[]))",
+        name);
+    table->upsert = format_sql(
+        "INSERT INTO decider.%s AS t (shard, key, version, guard, closed, state) "
+        "SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[]) "
+        "ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, guard = EXCLUDED.guard, "
+        "closed = EXCLUDED.closed, state = EXCLUDED.state WHERE t.version < EXCLUDED.version",
+        name);
 }
 #pragma GCC diagnostic pop
 
-static void register_metrics(struct loop *loop) {
-    char labels[64];
-    snprintf(labels, sizeof(labels), "service=\"%s\"", loop->config.decider->service);
-    loop->metrics.records = metrics_counter("orderlog_decider_records_total", "Records consumed by deciders.", labels);
-    loop->metrics.duplicates =
-        metrics_counter("orderlog_decider_duplicates_total", "Records dropped by their origin's number.", labels);
-    loop->metrics.parked = metrics_counter("orderlog_decider_parked_total", "Records parked.", labels);
-    loop->metrics.batches = metrics_counter("orderlog_decider_batches_total", "Batches committed.", labels);
-    loop->metrics.batch_seconds =
-        metrics_histogram("orderlog_decider_batch_seconds", "Time from poll to commit of a batch.", labels);
-    loop->metrics.take_overs = metrics_counter("orderlog_decider_take_overs_total", "Shards taken over.", labels);
-    loop->metrics.halted = metrics_counter("orderlog_decider_halts_total", "Times a shard was halted.", labels);
-    loop->metrics.emitted = metrics_counter("orderlog_decider_records_out_total",
-                                            "Records decided, to be published by the outbox.", labels);
-    loop->metrics.backlog = metrics_gauge("orderlog_outbox_backlog_bytes",
-                                          "Committed outbox bytes that the log has not acknowledged.", labels);
-}
-
-static struct metric *halted_gauge(const char *service, int32_t shard) {
-    char labels[96];
-    snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", service, shard);
-    return metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
-}
-
-static bool open_inputs(struct loop *loop, struct err *err) {
-    const struct decider *decider = loop->config.decider;
-    struct str topics[LOOP_INPUTS_MAX];
+static bool find_inputs(struct service *service, struct err *err) {
+    const struct decider *decider = service->decider;
     for (size_t i = 0; i < decider->input_count; i++) {
-        topics[i] = str_from(decider->inputs[i]);
-        if (!log_topic_find(loop->config.log, topics[i], &loop->inputs[i], err))
+        if (!log_topic_find(service->loop->config.log, str_from(decider->inputs[i]), &service->inputs[i], err))
             return false;
-        if (loop->inputs[i].partitions != loop->inputs[0].partitions)
+        if (service->inputs[i].partitions != service->inputs[0].partitions)
             return err_set(err, ERR_CONFIG, "%s and %s must have the same number of partitions", decider->inputs[0],
                            decider->inputs[i]);
     }
-    loop->shard_count = loop->inputs[0].partitions;
-    loop->shards = mem_zalloc((size_t)loop->shard_count * sizeof(*loop->shards));
-    for (int32_t s = 0; s < loop->shard_count; s++) {
-        loop->shards[s] = (struct shard){.index = s, .next_due_us = INT64_MAX, .force_park_offset = -1};
-        loop->shards[s].halted_gauge = halted_gauge(decider->service, s);
+    service->shard_count = service->inputs[0].partitions;
+    return true;
+}
+
+static void add_tables(struct service *service) {
+    struct loop *loop = service->loop;
+    service->first_table = loop->table_count;
+    for (size_t t = 0; t < service->decider->table_count; t++) {
+        struct table *table = &loop->tables[loop->table_count++];
+        table->spec = &service->decider->tables[t];
+        table->subject = schema_subject_find(str_from(table->spec->subject));
+        table->service = service;
+        make_statements(table);
     }
-    struct log_listener listener = {.user = loop, .assigned = on_assigned, .revoked = on_revoked};
-    if (!log_consumer_open(loop->config.log, str_from(decider->service), topics, decider->input_count, &listener,
-                           &loop->consumer, err))
+}
+
+static bool find_services(struct loop *loop, struct err *err) {
+    for (size_t i = 0; i < loop->config.decider_count; i++) {
+        struct service *service = &loop->services[loop->service_count++];
+        service->loop = loop;
+        service->decider = loop->config.deciders[i];
+        status_register_service(service);
+        add_tables(service);
+        if (!find_inputs(service, err))
+            return false;
+        loop->shard_count += service->shard_count;
+    }
+    return true;
+}
+
+/* Of all services in one array: a slot. */
+static void make_shards(struct loop *loop) {
+    int32_t slot = 0;
+    loop->shards = mem_zalloc((size_t)loop->shard_count * sizeof(*loop->shards));
+    for (size_t i = 0; i < loop->service_count; i++) {
+        struct service *service = &loop->services[i];
+        service->shards = &loop->shards[slot];
+        for (int32_t s = 0; s < service->shard_count; s++, slot++)
+            loop->shards[slot] = (struct shard){.service = service,
+                                                .index = s,
+                                                .slot = slot,
+                                                .next_due_us = INT64_MAX,
+                                                .force_park_offset = -1,
+                                                .halted_gauge = status_halted_gauge(service, s)};
+    }
+}
+
+static bool open_inputs(struct service *service, struct err *err) {
+    const struct decider *decider = service->decider;
+    struct str topics[LOOP_INPUTS_MAX];
+    for (size_t i = 0; i < decider->input_count; i++)
+        topics[i] = service->inputs[i].name;
+    struct log_listener listener = {.user = service, .assigned = on_assigned, .revoked = on_revoked};
+    if (!log_consumer_open(service->loop->config.log, str_from(decider->service), topics, decider->input_count,
+                           &listener, &service->consumer, err))
         return false;
-    atomic_store(&loop->consumer_open, true);
+    log_consumer_notify(service->consumer, loop_wake, service->loop);
+    return !decider->reads_catalogue || catalogue_open(service->loop->config.log, &service->catalogue, err);
+}
+
+static bool open_services(struct loop *loop, struct err *err) {
+    if (!find_services(loop, err))
+        return false;
+    make_shards(loop);
+    loop->flush = flush_open(loop);
+    for (size_t i = 0; i < loop->service_count; i++)
+        if (!open_inputs(&loop->services[i], err))
+            return false;
     return true;
 }
 
 static void close_all(struct loop *loop) {
-    /* Both wake the consumer from threads of theirs: they go first. */
+    /* Both wake the loop from threads of theirs: they go first. */
     effects_close(loop->effects);
     loop->effects = NULL;
     publisher_close(loop->publisher, LOOP_FLUSH_MS);
     loop->publisher = NULL;
-    atomic_store(&loop->consumer_open, false);
-    log_consumer_close(loop->consumer);
-    catalogue_close(loop->catalogue);
-    pg_close(loop->pg);
-    for (int32_t s = 0; s < loop->shard_count; s++) {
+    for (size_t i = 0; i < loop->service_count; i++) {
+        log_consumer_close(loop->services[i].consumer);
+        catalogue_close(loop->services[i].catalogue);
+    }
+    for (int32_t s = 0; loop->shards && s < loop->shard_count; s++) {
         shard_drop(loop, &loop->shards[s]);
         free(loop->shards[s].origins);
         free(loop->shards[s].outputs);
         free(loop->shards[s].parked);
     }
-    for (int t = 0; t < LOOP_TABLES_MAX; t++) {
-        free(loop->sql.load[t]);
-        free(loop->sql.load_open[t]);
-        free(loop->sql.insert[t]);
-        free(loop->sql.update[t]);
+    flush_close(loop->flush);
+    pg_close(loop->pg);
+    for (int t = 0; t < loop->table_count; t++) {
+        char *texts[] = {loop->tables[t].load, loop->tables[t].load_open, loop->tables[t].insert,
+                         loop->tables[t].update, loop->tables[t].upsert};
+        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+            free(texts[i]);
     }
+    cache_free(&loop->cache);
     pthread_mutex_destroy(&loop->status_lock);
+    pthread_mutex_destroy(&loop->wake_lock);
+    pthread_cond_destroy(&loop->wake_cond);
     checks_free(&loop->status);
     free(loop->shards);
     free(loop->owner);
     free(loop);
+}
+
+static void init_waking(struct loop *loop) {
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&loop->wake_lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&loop->wake_cond, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 bool loop_start(const struct loop_config *config, struct loop **ret, struct err *err) {
@@ -185,20 +236,20 @@ bool loop_start(const struct loop_config *config, struct loop **ret, struct err 
     loop->config = *config;
     loop->owner = mem_strdup(id_str(&owner));
     pthread_mutex_init(&loop->status_lock, NULL);
-    checks_add(&loop->status, CHECK_FAILED, STR("waiting for its shards"), "decider %s", config->decider->service);
-    register_metrics(loop);
-    make_statements(loop);
+    init_waking(loop);
+    for (size_t i = 0; i < config->decider_count; i++)
+        checks_add(&loop->status, CHECK_FAILED, STR("waiting for its shards"), "decider %s",
+                   config->deciders[i]->service);
+    status_register(loop);
     if (config->call)
-        loop->effects = effects_open(config->call, config->call_user, LOOP_CALLERS, wake, loop);
-    if (!publisher_open(config->log, wake, loop, &loop->publisher, err) ||
-        (config->decider->reads_catalogue && !catalogue_open(config->log, &loop->catalogue, err)) ||
-        !open_inputs(loop, err)) {
+        loop->effects = effects_open(config->call, config->call_user, LOOP_CALLERS, loop_wake, loop);
+    if (!publisher_open(config->log, loop_wake, loop, &loop->publisher, err) || !open_services(loop, err)) {
         close_all(loop);
         return false;
     }
     if (pthread_create(&loop->thread, NULL, loop_main, loop) != 0) {
         close_all(loop);
-        return err_set(err, ERR_INTERNAL, "no thread can be started for %s", config->decider->service);
+        return err_set(err, ERR_INTERNAL, "no thread can be started for %s", config->deciders[0]->service);
     }
     *ret = loop;
     return true;
@@ -208,7 +259,7 @@ void loop_stop(struct loop *loop) {
     if (!loop)
         return;
     atomic_store(&loop->stop, true);
-    wake(loop);
+    loop_wake(loop);
     pthread_join(loop->thread, NULL);
     close_all(loop);
 }

@@ -1,5 +1,8 @@
 /* The decider loop: poll -> load -> decide (pure) -> save + outbox in one PostgreSQL transaction -> publish
- * (section 4 of the design; docs/architecture.md). Written once; a `struct decider` says what is decided. */
+ * (section 4 of the design; docs/architecture.md). Written once; a `struct decider` says what is decided.
+ *
+ * A loop runs one decider or several. Those of one loop are fused: what one says to another goes to it in memory, and
+ * is committed with it; the log's copy is dropped by its number. */
 #ifndef ORDERLOG_CONSUMERS_LOOP_H
 #define ORDERLOG_CONSUMERS_LOOP_H
 
@@ -13,13 +16,16 @@
 
 struct loop;
 
+enum { LOOP_DECIDERS_MAX = 8 };
+
 struct loop_config {
-    const struct decider *decider;
+    const struct decider *const *deciders; /* at most LOOP_DECIDERS_MAX, the services all different; borrowed */
+    size_t decider_count;
     struct log *log;          /* must outlive the loop */
     const char *database_url; /* borrowed */
     const struct shop *shop;
     const struct locations *locations;
-    /* Calls to the outside; NULL for a decider that makes none. */
+    /* Calls to the outside; NULL when no decider makes any. */
     effect_call *call;
     void *call_user;
 };

@@ -1,6 +1,6 @@
 /* Calls to the outside that only people can settle: they are kept, said so loudly, and tried again when an operator has
  * marked them (`orderlog payments`). */
-#include "consumers/internal.h"
+#include "consumers/flush.h"
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
@@ -35,18 +35,30 @@ static struct str error_of(struct batch *batch, const struct item *item) {
     return code.ptr ? storable(batch, code) : STR("");
 }
 
-bool operators_save(struct batch *batch, struct err *err) {
+static bool is_open(const struct item *item) {
+    return item->source == ITEM_RESULT && item->open_outcome;
+}
+
+bool operators_prepare(struct batch *batch, struct err *err) {
+    for (size_t i = 0; i < batch->item_count; i++)
+        if (is_open(batch->items[i]))
+            return flush_now(batch->loop->flush, err);
+    return true;
+}
+
+void operators_send(struct batch *batch) {
     int count = 0;
     PG_PARAMS_AUTO params = {0};
-    pg_add_text(&params, str_from(batch->loop->config.decider->service));
+    pg_add_array(&params, PG_TEXT);
     pg_add_array(&params, PG_I64);
     for (int i = 0; i < 3; i++)
         pg_add_array(&params, PG_TEXT);
     pg_add_array(&params, PG_I64);
     for (size_t i = 0; i < batch->item_count; i++) {
-        const struct item *item = &batch->items[i];
-        if (item->source != ITEM_RESULT || !item->open_outcome)
+        const struct item *item = batch->items[i];
+        if (!is_open(item))
             continue;
+        pg_array_str(&params, 0, str_from(item->shard->service->decider->service));
         pg_array_i64(&params, 1, item->shard->index);
         pg_array_str(&params, 2, item->result->effect.id);
         pg_array_str(&params, 3, error_of(batch, item));
@@ -54,22 +66,23 @@ bool operators_save(struct batch *batch, struct err *err) {
         pg_array_i64(&params, 5, item->result->at_us);
         count++;
     }
-    return !count || pg_exec(batch->loop->pg,
-                             "UPDATE decider.intent i SET tries = i.tries + 1, last_error = u.error, "
-                             "left_why = u.left_why, tried_us = u.at FROM "
-                             "UNNEST($2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[]) "
-                             "AS u(shard, id, error, left_why, at) "
-                             "WHERE i.service = $1 AND i.shard = u.shard AND i.id = u.id",
-                             &params, NULL, err);
+    if (count)
+        pg_send(batch->loop->pg,
+                "UPDATE decider.intent i SET tries = i.tries + 1, last_error = u.error, "
+                "left_why = u.left_why, tried_us = u.at FROM "
+                "UNNEST($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[]) "
+                "AS u(service, shard, id, error, left_why, at) "
+                "WHERE i.service = u.service AND i.shard = u.shard AND i.id = u.id",
+                &params);
 }
 
 /* ---- marks */
 
-static bool is_marked(struct loop *loop, bool *ret, struct err *err) {
+static bool is_marked(const struct service *service, bool *ret, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
-    pg_add_text(&params, str_from(loop->config.decider->service));
-    if (!pg_exec(loop->pg, "SELECT 1 FROM decider.mark WHERE service = $1 LIMIT 1", &params, &rows, err))
+    pg_add_text(&params, str_from(service->decider->service));
+    if (!pg_exec(service->loop->pg, "SELECT 1 FROM decider.mark WHERE service = $1 LIMIT 1", &params, &rows, err))
         return false;
     *ret = pg_rows(rows) > 0;
     return true;
@@ -92,9 +105,10 @@ static const char take_marks[] =
     "WHERE NOT EXISTS (SELECT 1 FROM opened o WHERE o.shard = m.shard AND o.id = m.intent)";
 
 /* A row without a request: a timer is due now, or the intent waits for its next try already. */
-static void apply_mark(struct loop *loop, const struct pg_result *rows, int i, int64_t now_us) {
-    struct shard *shard = &loop->shards[pg_get_i64(rows, i, 0)];
-    struct effect effect = {.shard = shard->index, .epoch = shard->epoch, .id = pg_get_str(rows, i, 1)};
+static void apply_mark(struct service *service, const struct pg_result *rows, int i, int64_t now_us) {
+    struct loop *loop = service->loop;
+    struct shard *shard = &service->shards[pg_get_i64(rows, i, 0)];
+    struct effect effect = {.shard = shard->slot, .epoch = shard->epoch, .id = pg_get_str(rows, i, 1)};
     logging_write(LOG_INFO, "payments.marked", "key=%.*s intent=%.*s", STR_ARG(pg_get_str(rows, i, 2)),
                   STR_ARG(effect.id));
     if (shard->status != SHARD_RUNNING)
@@ -113,23 +127,26 @@ static void apply_mark(struct loop *loop, const struct pg_result *rows, int i, i
     effects_add(loop->effects, &effect);
 }
 
-static bool apply_marks(struct loop *loop, struct err *err) {
+static bool apply_marks(struct service *service, struct err *err) {
+    struct loop *loop = service->loop;
     bool any;
     int64_t now_us = clock_now_us();
-    if (!is_marked(loop, &any, err))
+    if (!is_marked(service, &any, err))
         return false;
     if (!any)
         return true;
+    if (!flush_now(loop->flush, err)) /* the tables must say what is known */
+        return false;
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
-    pg_add_text(&params, str_from(loop->config.decider->service));
+    pg_add_text(&params, str_from(service->decider->service));
     pg_add_text(&params, str_from(loop->owner));
     pg_add_text(&params, PAYMENTS_TIMER_RETRY);
     pg_add_i64(&params, now_us);
     if (!pg_exec(loop->pg, take_marks, &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)
-        apply_mark(loop, rows, i, now_us);
+        apply_mark(service, rows, i, now_us);
     return true;
 }
 
@@ -139,6 +156,9 @@ void operators_turn(struct loop *loop) {
     if (!loop->effects || now_us < loop->operators_at_us || !loop->pg || !pg_connected(loop->pg))
         return;
     loop->operators_at_us = now_us + turn_us;
-    if (!apply_marks(loop, &err))
-        logging_err(&err, "payments.operators_failed", "service=%s", loop->config.decider->service);
+    for (size_t i = 0; i < loop->service_count; i++)
+        if (!apply_marks(&loop->services[i], &err)) {
+            logging_err(&err, "payments.operators_failed", "service=%s", loop->services[i].decider->service);
+            return;
+        }
 }

@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "consumers/internal.h"
+#include "consumers/flush.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/codec/avro.h"
@@ -88,14 +88,15 @@ void shard_remove_parked(struct shard *shard, struct str subject) {
 /* ---- the row's bytes ---- */
 
 void shard_encode(const struct loop *loop, const struct shard *shard, struct arena *arena, struct buf *ret) {
-    const struct decider *decider = loop->config.decider;
+    const struct service *service = shard->service;
+    const struct decider *decider = service->decider;
     struct state_shard state = {.log_id = log_id(loop->config.log)};
-    publisher_take_acknowledged(loop->publisher, shard->index, take_acknowledged, (void *)(uintptr_t)shard);
+    publisher_take_acknowledged(loop->publisher, shard->slot, take_acknowledged, (void *)(uintptr_t)shard);
     state.inputs.count = decider->input_count;
     state.inputs.items = arena_array(arena, struct state_shard_input, decider->input_count);
     for (size_t i = 0; i < decider->input_count; i++)
         state.inputs.items[i] =
-            (struct state_shard_input){loop->inputs[i].name, loop->inputs[i].id, shard->next_offsets[i]};
+            (struct state_shard_input){service->inputs[i].name, service->inputs[i].id, shard->next_offsets[i]};
     state.received.count = shard->origin_count;
     state.received.items = arena_array(arena, struct state_shard_origin, shard->origin_count);
     for (size_t i = 0; i < shard->origin_count; i++)
@@ -110,17 +111,18 @@ void shard_encode(const struct loop *loop, const struct shard *shard, struct are
     state_encode(schema_subject_find(STR("state/shard")), &state, ret);
 }
 
-static bool adopt_inputs(struct loop *loop, struct shard *shard, const struct state_shard *state, struct err *err) {
-    for (size_t i = 0; i < loop->config.decider->input_count; i++) {
+static bool adopt_inputs(struct shard *shard, const struct state_shard *state, struct err *err) {
+    for (size_t i = 0; i < shard->service->decider->input_count; i++) {
+        const struct log_topic *topic = &shard->service->inputs[i];
         shard->next_offsets[i] = 0;
         for (size_t k = 0; k < state->inputs.count; k++) {
             const struct state_shard_input *input = &state->inputs.items[k];
-            if (!str_eq(input->topic, loop->inputs[i].name))
+            if (!str_eq(input->topic, topic->name))
                 continue;
-            if (!str_eq(input->topic_id, loop->inputs[i].id))
+            if (!str_eq(input->topic_id, topic->id))
                 return err_set(err, ERR_LOST_RECORDS,
                                "topic %.*s was made anew: its id is %.*s, the stored position is of %.*s",
-                               STR_ARG(input->topic), STR_ARG(loop->inputs[i].id), STR_ARG(input->topic_id));
+                               STR_ARG(input->topic), STR_ARG(topic->id), STR_ARG(input->topic_id));
             shard->next_offsets[i] = input->next_offset;
         }
     }
@@ -151,7 +153,7 @@ static bool adopt(struct loop *loop, struct shard *shard, struct str bytes, stru
     if (!str_eq(state.log_id, log_id(loop->config.log)))
         return err_set(err, ERR_LOST_RECORDS, "the stored position is of log %.*s, but this is log %.*s",
                        STR_ARG(state.log_id), STR_ARG(log_id(loop->config.log)));
-    if (!adopt_inputs(loop, shard, &state, err))
+    if (!adopt_inputs(shard, &state, err))
         return false;
     for (size_t i = 0; i < state.received.count; i++)
         shard_set_last_seq(shard, state.received.items[i].topic, state.received.items[i].origin,
@@ -167,32 +169,36 @@ static bool adopt(struct loop *loop, struct shard *shard, struct str bytes, stru
 
 /* ---- taking over ---- */
 
-static void add_key(const struct loop *loop, const struct shard *shard, struct pg_params *params) {
-    pg_add_text(params, str_from(loop->config.decider->service));
+static void add_key(const struct shard *shard, struct pg_params *params) {
+    pg_add_text(params, str_from(shard->service->decider->service));
     pg_add_i64(params, shard->index);
 }
 
-/* The first statement of a take-over; whoever owned the shard is fenced once it commits. */
+/* The first statements of a take-over; whoever owned the shard is fenced once it commits. FOR UPDATE waits for what an
+ * earlier owner has on its way into the tables, too (consumers/flush.h). */
 static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *arena, struct err *err) {
     PG_PARAMS_AUTO key = {0};
-    add_key(loop, shard, &key);
+    add_key(shard, &key);
     if (!pg_exec(loop->pg,
                  "INSERT INTO decider.shard (service, shard, epoch, owner, version, done_through) "
                  "VALUES ($1, $2::bigint, 0, '', 0, 0) ON CONFLICT DO NOTHING",
-                 &key, NULL, err))
+                 &key, NULL, err) ||
+        !pg_exec(loop->pg, "SELECT 1 FROM decider.shard WHERE service = $1 AND shard = $2::bigint FOR UPDATE", &key,
+                 NULL, err))
         return false;
     PG_PARAMS_AUTO params = {0};
-    add_key(loop, shard, &params);
+    add_key(shard, &params);
     pg_add_text(&params, str_from(loop->owner));
     PG_RESULT_AUTO *row = NULL;
     if (!pg_exec(loop->pg,
                  "UPDATE decider.shard SET epoch = epoch + 1, owner = $3 WHERE service = $1 AND shard = $2::bigint "
-                 "RETURNING epoch, version, done_through, state",
+                 "RETURNING epoch, version, done_through, state, flushed_through",
                  &params, &row, err))
         return false;
     shard->epoch = pg_get_i64(row, 0, 0);
     shard->version = pg_get_i64(row, 0, 1);
     shard->done_saved = pg_get_i64(row, 0, 2);
+    shard->flushed_through = pg_get_i64(row, 0, 4);
     if (pg_is_null(row, 0, 3))
         return true; /* the first owner ever: from the beginning */
     return adopt(loop, shard, pg_get_str(row, 0, 3), arena, err);
@@ -201,22 +207,23 @@ static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *ar
 /* A second statement, so that the last commit of a zombie, which the first one waited for, is seen. */
 static bool load_outbox(struct loop *loop, struct shard *shard, struct err *err) {
     PG_PARAMS_AUTO params = {0};
-    add_key(loop, shard, &params);
+    add_key(shard, &params);
     pg_add_i64(&params, shard->done_saved);
     PG_RESULT_AUTO *rows = NULL;
-    if (!pg_exec(
-            loop->pg,
-            "SELECT id, bytes FROM decider.outbox WHERE service = $1 AND shard = $2::bigint AND id > $3 ORDER BY id",
-            &params, &rows, err))
+    if (!pg_exec(loop->pg,
+                 "SELECT id, bytes FROM decider.outbox WHERE service = $1 AND shard = $2::bigint AND id > $3 AND "
+                 "records > 0 "
+                 "ORDER BY id",
+                 &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)
-        publisher_add(loop->publisher, shard->index, pg_get_i64(rows, i, 0), pg_get_str(rows, i, 1));
+        publisher_add(loop->publisher, shard->slot, pg_get_i64(rows, i, 0), pg_get_str(rows, i, 1));
     return true;
 }
 
 bool shard_load_next_due(struct loop *loop, struct shard *shard, struct err *err) {
     PG_PARAMS_AUTO params = {0};
-    add_key(loop, shard, &params);
+    add_key(shard, &params);
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(loop->pg, "SELECT min(due_us) FROM decider.timer WHERE service = $1 AND shard = $2::bigint", &params,
                  &rows, err))
@@ -229,7 +236,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
     if (!loop->effects)
         return true;
     PG_PARAMS_AUTO params = {0};
-    add_key(loop, shard, &params);
+    add_key(shard, &params);
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(loop->pg,
                  "SELECT id, key, command_id, traceparent, request, created_us, tries FROM decider.intent "
@@ -237,7 +244,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
                  &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++) {
-        struct effect effect = {.shard = shard->index, .epoch = shard->epoch};
+        struct effect effect = {.shard = shard->slot, .epoch = shard->epoch};
         struct str *columns[] = {&effect.id, &effect.key, &effect.command_id, &effect.traceparent, &effect.request};
         for (int c = 0; c < 5; c++)
             *columns[c] = pg_get_str(rows, i, c);
@@ -251,9 +258,9 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
 static bool take_over_in_transaction(struct loop *loop, struct shard *shard, struct arena *arena, struct err *err) {
     if (!pg_begin(loop->pg, err))
         return false;
-    if (raise_epoch(loop, shard, arena, err) && load_outbox(loop, shard, err) &&
-        shard_load_next_due(loop, shard, err) && load_intents(loop, shard, err) &&
-        shard_load_parked(loop, shard, err) && pg_commit(loop->pg, err))
+    if (raise_epoch(loop, shard, arena, err) && shard_replay_changes(loop, shard, err) &&
+        load_outbox(loop, shard, err) && shard_load_next_due(loop, shard, err) && shard_load_parked(loop, shard, err) &&
+        pg_commit(loop->pg, err))
         return true;
     pg_rollback(loop->pg);
     return false;
@@ -263,26 +270,30 @@ bool shard_take_over(struct loop *loop, struct shard *shard, struct err *err) {
     struct arena arena;
     shard_drop(loop, shard);
     arena_init(&arena);
-    bool ok = take_over_in_transaction(loop, shard, &arena, err);
+    /* Calls begin at once, on other threads: not before it is certain that they are ours to make. */
+    bool ok = take_over_in_transaction(loop, shard, &arena, err) && load_intents(loop, shard, err);
     arena_free(&arena);
-    for (size_t i = 0; ok && i < loop->config.decider->input_count; i++)
-        ok = log_consumer_seek(loop->consumer, loop->inputs[i].name, shard->index, shard->next_offsets[i], err);
+    struct service *service = shard->service;
+    for (size_t i = 0; ok && i < service->decider->input_count; i++)
+        ok = log_consumer_seek(service->consumer, service->inputs[i].name, shard->index, shard->next_offsets[i], err);
     if (!ok) {
         shard_drop(loop, shard);
         return false;
     }
     shard->status = SHARD_RUNNING; /* the delay goes back with the next commit: a batch may be what fails each time */
-    metrics_add(loop->metrics.take_overs, 1);
-    logging_write(LOG_INFO, "shard.taken", "service=%s shard=%d epoch=%lld version=%lld", loop->config.decider->service,
-                  shard->index, (long long)shard->epoch, (long long)shard->version);
+    metrics_add(service->metrics.take_overs, 1);
+    logging_write(LOG_INFO, "shard.taken", "service=%s shard=%d epoch=%lld version=%lld", SHARD_ARG(shard),
+                  (long long)shard->epoch, (long long)shard->version);
     return true;
 }
 
 void shard_drop(struct loop *loop, struct shard *shard) {
     if (loop->publisher)
-        publisher_drop(loop->publisher, shard->index);
+        publisher_drop(loop->publisher, shard->slot);
     if (loop->effects)
-        effects_drop(loop->effects, shard->index);
+        effects_drop(loop->effects, shard->slot);
+    if (loop->flush)
+        flush_drop(loop->flush, shard->slot);
     for (size_t i = 0; i < shard->origin_count; i++) {
         disown(shard->origins[i].origin);
         disown(shard->origins[i].topic);
@@ -295,32 +306,33 @@ void shard_drop(struct loop *loop, struct shard *shard) {
     memset(shard->next_offsets, 0, sizeof(shard->next_offsets));
     shard->next_due_us = INT64_MAX;
     shard->fenced = false;
+    shard->moved = false;
     shard->timers_fired = false;
     free(shard->halted_why);
     shard->halted_why = NULL;
 }
 
-void shard_pause(struct loop *loop, const struct shard *shard) {
-    for (size_t i = 0; i < loop->config.decider->input_count; i++)
-        log_consumer_pause(loop->consumer, loop->inputs[i].name, shard->index);
+static void pause_inputs(const struct shard *shard) {
+    for (size_t i = 0; i < shard->service->decider->input_count; i++)
+        log_consumer_pause(shard->service->consumer, shard->service->inputs[i].name, shard->index);
 }
 
 void shard_retry(struct loop *loop, struct shard *shard, const struct err *why) {
-    shard_pause(loop, shard);
+    pause_inputs(shard);
     shard_drop(loop, shard);
     shard->status = SHARD_WAITING;
     shard->retry_at_us = clock_monotonic_us() + shard->retry_delay_us;
     shard->retry_delay_us = shard->retry_delay_us ? shard->retry_delay_us * 2 : retry_first_us;
     if (shard->retry_delay_us > retry_last_us)
         shard->retry_delay_us = retry_last_us;
-    logging_err(why, "shard.dropped", "service=%s shard=%d", loop->config.decider->service, shard->index);
+    logging_err(why, "shard.dropped", "service=%s shard=%d", SHARD_ARG(shard));
 }
 
-void shard_halt(struct loop *loop, struct shard *shard, const struct err *why) {
-    shard_pause(loop, shard);
+void shard_halt(struct shard *shard, const struct err *why) {
+    pause_inputs(shard);
     shard->status = SHARD_HALTED;
     free(shard->halted_why);
     shard->halted_why = mem_strdup(str_from(why->detail));
-    metrics_add(loop->metrics.halted, 1);
-    logging_err(why, "shard.halted", "service=%s shard=%d", loop->config.decider->service, shard->index);
+    metrics_add(shard->service->metrics.halted, 1);
+    logging_err(why, "shard.halted", "service=%s shard=%d", SHARD_ARG(shard));
 }

@@ -13,7 +13,9 @@ struct pg {
     PGconn *conn;
     char *settings;
     const char *statements[PG_STATEMENTS_MAX]; /* prepared on this connection, by address */
+    int names[PG_STATEMENTS_MAX];
     int statement_count;
+    int last_name;
     int statements_before; /* the pipeline in hand */
     bool sending;
     bool synced;
@@ -271,7 +273,7 @@ static int statement_find(const struct pg *pg, const char *sql, char name[24]) {
     int i = 0;
     while (i < pg->statement_count && pg->statements[i] != sql)
         i++;
-    snprintf(name, 24, "s%d", i);
+    snprintf(name, 24, "s%d", i < pg->statement_count ? pg->names[i] : pg->last_name + 1);
     return i;
 }
 
@@ -312,6 +314,11 @@ void pg_divert(struct pg *pg, pg_take *take, void *user) {
     pg->take_user = user;
 }
 
+static void add_statement(struct pg *pg, const char *sql) {
+    pg->names[pg->statement_count] = ++pg->last_name;
+    pg->statements[pg->statement_count++] = sql;
+}
+
 static bool prepare(struct pg *pg, const char *sql, const struct pg_params *params, char name[24], struct err *err) {
     BUF_AUTO own = {0};
     int i = statement_find(pg, sql, name);
@@ -324,7 +331,7 @@ static bool prepare(struct pg *pg, const char *sql, const struct pg_params *para
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         return fail_result(pg, result, err);
     PQclear(result);
-    pg->statements[pg->statement_count++] = sql;
+    add_statement(pg, sql);
     return true;
 }
 
@@ -382,7 +389,7 @@ static bool send_prepare(struct pg *pg, const char *sql, const struct pg_params 
         fail_send(pg);
         return false;
     }
-    pg->statements[pg->statement_count++] = sql;
+    add_statement(pg, sql);
     return true;
 }
 
@@ -439,12 +446,6 @@ static bool read_results(struct pg *pg, struct err *first) {
     return false;
 }
 
-/* Statements that were prepared in a pipeline that failed may be there or not: none is counted on. */
-static bool forget_statements(struct pg *pg, struct err *err) {
-    pg->statement_count = 0;
-    return pg_script(pg, "DEALLOCATE ALL", err);
-}
-
 bool pg_sync(struct pg *pg, struct err *err) {
     struct err first = {0}, ignored = {0};
     pg_sync_start(pg);
@@ -458,8 +459,8 @@ bool pg_sync(struct pg *pg, struct err *err) {
             PQreset(pg->conn); /* half-way through a pipeline there is no other way back */
         if (!settle(pg, &ignored))
             pg->statement_count = 0; /* as pg_connected will say */
-    } else if (first.kind && pg->statement_count > pg->statements_before && !forget_statements(pg, &ignored)) {
-        first = ignored;
+    } else if (first.kind) {
+        pg->statement_count = pg->statements_before; /* of the others it is not known: their names are not used again */
     }
     if (first.kind && err)
         *err = first;

@@ -86,7 +86,7 @@ static void run_and_die(const struct place *place, enum dies dies, bool append) 
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    assert_int_equal(number(place, "SELECT count(*) FROM decider.intent"), 1);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.outbox WHERE changes IS NOT NULL"), 1);
 }
 
 static void test_killed_around_the_call(void **state) {
@@ -117,7 +117,8 @@ static void test_answer_is_not_committed(void **state) {
     outside_init(&outside, place, DIES_NEVER);
     execute(place, "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
                    "RAISE EXCEPTION USING ERRCODE = '57014'; END $$;"
-                   "CREATE TRIGGER fault BEFORE DELETE ON decider.intent FOR EACH ROW EXECUTE FUNCTION fault()");
+                   "CREATE TRIGGER fault BEFORE INSERT ON decider.outbox FOR EACH ROW WHEN (NEW.id > 1) "
+                   "EXECUTE FUNCTION fault()");
     run_start_calling(&run, place, 1, outside_call, &outside);
     append_input(&run, 1, STR("a"), "call", "h");
     await(run.log, TOPIC_ORDER_REQUESTS, 1);
@@ -137,7 +138,8 @@ static void test_too_old_for_a_call(void **state) {
     struct place *place = *state;
     struct run run;
     struct outside outside;
-    run_and_die(place, DIES_AFTER_THE_CALL, true);
+    run_and_die(place, DIES_BEFORE_THE_CALL, true);
+    run_and_die(place, DIES_AFTER_THE_CALL, false); /* which brought it into the table first */
     execute(place, "UPDATE decider.intent SET created_us = created_us - 20::bigint * 3600 * 1000000");
     outside_init(&outside, place, DIES_NEVER);
     outside.unknown_first = 1;
@@ -190,7 +192,8 @@ static void test_unreadable_intent(void **state) {
     struct run run;
     struct outside outside;
     outside_init(&outside, place, DIES_NEVER);
-    run_and_die(place, DIES_AFTER_THE_CALL, true);
+    run_and_die(place, DIES_BEFORE_THE_CALL, true);
+    run_and_die(place, DIES_BEFORE_THE_CALL, false); /* which brought it into the table first */
     execute(place, "UPDATE decider.intent SET request = '\\x00'");
     run_start_calling(&run, place, 1, outside_call, &outside);
     await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why LIKE '%cannot be read%'", 1);
@@ -279,6 +282,7 @@ static void test_late_answer_of_an_earlier_owner(void **state) {
     await(run.log, TOPIC_ORDER_REQUESTS, 1);
     while (atomic_load(&outside.made) < 1)
         clock_sleep_ms(1);
+    await_number(place, "SELECT count(*) FROM decider.intent", 1); /* by which the shard is found */
     execute(place, "UPDATE decider.shard SET epoch = epoch + 1, owner = 'somebody else' "
                    "WHERE shard = (SELECT shard FROM decider.intent)");
     append_input(&run, 1, STR("b"), "shopper", "h"); /* whereupon the owner sees that it is none */

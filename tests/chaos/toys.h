@@ -192,7 +192,8 @@ static inline void run_start_calling(struct run *run, const struct place *place,
         !log_producer_open(run->log, NULL, &run->producer, &err))
         fail_msg("%s", err.detail);
     for (int i = 0; i < loops; i++) {
-        struct loop_config config = {.decider = toys[i],
+        struct loop_config config = {.deciders = &toys[i],
+                                     .decider_count = 1,
                                      .log = run->log,
                                      .database_url = place->database_url,
                                      .shop = &run->shop,
