@@ -7,7 +7,7 @@
 
 #include "core/base/map.h"
 
-enum { ROW_CACHE_BYTES = 4 << 20 };
+enum { ROW_CACHE_BYTES = 2 << 20 };
 
 struct row_cache {
     struct map young, old; /* what is written goes to the young; they take turns when it holds half of the bytes */
