@@ -277,7 +277,8 @@ static bool mend_locked(struct decider_shard *shard, bool *ret_done, struct buf 
         pg_rollback(shard->pg);
         return true;
     }
-    return decider_rows_mend(shard, &mended, err) && (!mended || raise_epoch(shard, err)) && pg_commit(shard->pg, err);
+    return decider_changes_read(shard, err) && decider_rows_mend(shard, &mended, err) &&
+           (!mended || raise_epoch(shard, err)) && pg_commit(shard->pg, err);
 }
 
 static bool mend(struct decider_shard *shard, struct err *err) {
@@ -322,6 +323,7 @@ static void shard_close(struct decider_shard *shard) {
     sequences_free(&shard->folded);
     map_free(&shard->parked, NULL);
     map_free(&shard->suspects, NULL);
+    map_free(&shard->changes, free);
     arena_free(&shard->arena);
     decider_sql_free(shard->sql);
     free(shard->ranges);

@@ -40,10 +40,21 @@ struct decider_shard {
     size_t range_count;
     struct map parked;   /* records that the shard has set aside: "topic/partition/offset" */
     struct map suspects; /* live rows that the log knows nothing of, or other things: "table/key" */
+    struct map changes;  /* committed, and not in the table yet, by "table/key": a struct decider_change */
     struct arena arena;
     struct decider_sql *sql; /* statements, known to the connection by their addresses */
 };
 
+struct decider_change {
+    int64_t version;
+    int64_t guard;
+    bool closed;
+    size_t len;
+    char state[];
+};
+
+/* What the shard's owner has committed and not brought into the tables yet. */
+CHECK_RESULT bool decider_changes_read(struct decider_shard *shard, struct err *err);
 /* All live rows against the fold, while the owner goes on: marks (`seen`) what is the same, keeps the rest in mind. */
 CHECK_RESULT bool decider_rows_compare(struct decider_shard *shard, struct err *err);
 /* What was not the same, or has changed since, again, and puts it right unless only_compare. With the shard's row

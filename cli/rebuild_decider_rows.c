@@ -227,6 +227,17 @@ static const struct live_row *row_find(const struct live_row *rows, size_t count
     return NULL;
 }
 
+/* As it will be once what was committed has come into the table. */
+static struct live_row row_to_be(const struct mending *m, const struct live_row *live, struct str key) {
+    BUF_AUTO name = {0};
+    buf_printf(&name, "%zu/", m->table);
+    buf_add_str(&name, key);
+    const struct decider_change *change = map_get(&m->shard->changes, buf_str(&name));
+    if (change && (!live || live->version < change->version))
+        return (struct live_row){key, change->version, change->guard, change->closed, {change->state, change->len}};
+    return live ? *live : (struct live_row){.key = key};
+}
+
 static bool some_mend(struct mending *m, struct err *err) {
     static const enum pg_type types[] = {PG_I64, PG_TEXT, PG_I64, PG_I64, PG_BOOL, PG_BYTES};
     PG_RESULT_AUTO *rows = NULL;
@@ -239,8 +250,8 @@ static bool some_mend(struct mending *m, struct err *err) {
     for (int i = 0; i < pg_rows(rows); i++)
         found[i] = live_row(rows, i);
     for (size_t i = 0; i < m->count; i++) {
-        const struct live_row *live = row_find(found, (size_t)pg_rows(rows), m->keys[i]);
-        row_mend(m, live ? live : &(struct live_row){.key = m->keys[i]});
+        struct live_row row = row_to_be(m, row_find(found, (size_t)pg_rows(rows), m->keys[i]), m->keys[i]);
+        row_mend(m, &row);
     }
     bool ok = m->shard->config->only_compare || write_all(m, err);
     pg_params_free(&m->writes);
