@@ -8,8 +8,9 @@
 #include <stdlib.h>
 
 enum {
-    TRIES = 20,                        /* to find all in the log that the shard has decided and read */
-    PUBLISHED_WITHIN_US = 1000 * 1000, /* for so long its owner is kept waiting for that */
+    TRIES = 20,                         /* to find all in the log that the shard has decided and read */
+    PUBLISHED_WITHIN_US = 1000 * 1000,  /* for so long its owner is kept waiting for that */
+    LOCK_PATIENCE_US = 3 * 1000 * 1000, /* a rebuild that was killed has the lock until the server notices */
     TICK_RECORDS = 4096,
 };
 
@@ -330,10 +331,15 @@ static void shard_close(struct decider_shard *shard) {
 }
 
 static bool lock_service(struct pg *pg, struct err *err) {
-    PG_RESULT_AUTO *row = NULL;
-    if (!pg_exec(pg, "SELECT pg_try_advisory_lock(4242011)", NULL, &row, err))
-        return false;
-    return pg_get_bool(row, 0, 0) || err_set(err, ERR_FENCED, "another rebuild of deciders' tables is at work");
+    for (int64_t give_up_us = clock_monotonic_us() + LOCK_PATIENCE_US;; clock_sleep_ms(50)) {
+        PG_RESULT_AUTO *row = NULL;
+        if (!pg_exec(pg, "SELECT pg_try_advisory_lock(4242011)", NULL, &row, err))
+            return false;
+        if (pg_get_bool(row, 0, 0))
+            return true;
+        if (clock_monotonic_us() > give_up_us)
+            return err_set(err, ERR_FENCED, "another rebuild of deciders' tables is at work");
+    }
 }
 
 static bool shards_rebuild(const struct rebuild_decider_config *config, int32_t shard_count,
@@ -341,8 +347,10 @@ static bool shards_rebuild(const struct rebuild_decider_config *config, int32_t 
     bool ok = true;
     for (int32_t i = 0; ok && i < shard_count; i++) {
         struct decider_shard shard = {.config = config, .report = report, .index = i};
-        /* An owner that is gone must not hold us for ever, nor we it. */
-        static const char settings[] = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET jit = off";
+        /* An owner that is gone must not hold us for ever, nor we it: should this process be stopped under the lock,
+         * the server takes the lock away. */
+        static const char settings[] = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET jit = off; "
+                                       "SET idle_in_transaction_session_timeout = '5s'";
         fold_room_init(&shard.room, config->service->decider, config->shop);
         arena_init(&shard.arena);
         ok = pg_open(config->database_url, settings, &shard.pg, err) && shard_rebuild(&shard, err);

@@ -143,7 +143,7 @@ static bool look_for_leftovers(struct generation *generation, bool *ret_filled, 
     if (old) {
         buf_printf(note, "dropping view_old, which an earlier rebuild left; ");
         if (!drop_schema(generation, "view_old", err))
-            return false;
+            return err_wrap(err, "dropping the schema view_old, which somebody still reads");
     }
     if (!next)
         return true;
@@ -413,10 +413,13 @@ static bool generation_store_open(struct generation *generation, const struct vi
 
 /* ---- holding the live one where it is, for a moment ---- */
 
+/* Should this process be stopped meanwhile, the server takes the lock away. */
+static const char hold_sql[] = "SET LOCAL idle_in_transaction_session_timeout = '10s'; "
+                               "LOCK TABLE view.positions IN EXCLUSIVE MODE";
+
 bool pg_generation_hold(struct generation *generation, struct err *err) {
     return pg_begin(generation->pg, err) &&
-           (pg_script(generation->pg, "LOCK TABLE view.positions IN EXCLUSIVE MODE", err) ||
-            (pg_rollback(generation->pg), false));
+           (pg_script(generation->pg, hold_sql, err) || (pg_rollback(generation->pg), false));
 }
 
 void pg_generation_release(struct generation *generation) {
