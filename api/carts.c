@@ -101,7 +101,7 @@ static void shown(struct request *request) {
         unknown(request);
         return;
     }
-    const struct outcome outcome = outcome_of(&view_carts, cart, id_str(&request->command_id));
+    const struct outcome outcome = outcome_of_own(request, &view_carts, cart);
     if (!waits_done(request, &outcome, unknown))
         return;
     cart_answer(request, is_new ? 201 : 200, cart, rows);

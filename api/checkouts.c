@@ -98,10 +98,10 @@ static void order_shown(struct request *request) {
         accepted(request);
         return;
     }
-    struct outcome outcome = outcome_of(&view_carts, cart, id_str(&request->command_id));
+    struct outcome outcome = outcome_of_own(request, &view_carts, cart);
     if (cart && !outcome.shown && waits_write(request, &view_carts, checkout->requested.cart_id, order_shown))
         return;
-    outcome.shown = outcome_of(&view_orders, row, id_str(&request->command_id)).shown;
+    outcome.shown = outcome_of_own(request, &view_orders, row).shown;
     outcome.refusal = STR_NULL; /* a refused checkout is an order, too: rejected, and why */
     if (!waits_done(request, &outcome, accepted))
         return;

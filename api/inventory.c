@@ -35,7 +35,7 @@ static void shown(struct request *request) {
         accepted(request);
         return;
     }
-    const struct outcome outcome = outcome_of(&view_products, row, id_str(&request->command_id));
+    const struct outcome outcome = outcome_of_own(request, &view_products, row);
     if (waits_done(request, &outcome, accepted))
         avro_to_json(&schema_view_inventory, &row->inventory, answer_json(request, 200));
 }

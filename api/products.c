@@ -61,7 +61,7 @@ static void shown(struct request *request) {
         accepted(request);
         return;
     }
-    const struct outcome outcome = outcome_of(&view_products, row, id_str(&request->command_id));
+    const struct outcome outcome = outcome_of_own(request, &view_products, row);
     if (waits_done(request, &outcome, accepted))
         avro_to_json(&schema_view_product, &row->product, answer_json(request, 200));
 }

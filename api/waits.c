@@ -11,17 +11,29 @@
 
 /* ---- what rows say ---- */
 
+static struct outcome noted_at(const struct view_command_note_list *notes, size_t at) {
+    const struct view_refusal *refusal = notes->items[at].refusal;
+    return (struct outcome){
+        .shown = true, .refusal = refusal ? refusal->reason : STR_NULL, .detail = refusal ? refusal->detail : STR_NULL};
+}
+
+/* By its id and body (projections/commands.h) or, where no body is known of it, by its id alone. */
 static struct outcome noted(const struct str_list *ids, const struct view_command_note_list *notes,
-                            struct str command_id) {
+                            struct str command_id, struct str body_hash) {
+    size_t by_id = SIZE_MAX;
+    bool other_body = false;
     for (size_t i = 0; i < ids->count; i++) {
-        if (!str_eq(ids->items[i], command_id))
+        struct str hash, id = str_cut(ids->items[i], '#', &hash);
+        if (!str_eq(id, command_id))
             continue;
-        const struct view_refusal *refusal = notes->items[i].refusal;
-        return (struct outcome){.shown = true,
-                                .refusal = refusal ? refusal->reason : STR_NULL,
-                                .detail = refusal ? refusal->detail : STR_NULL};
+        if (!hash.ptr)
+            by_id = i;
+        else if (body_hash.ptr && str_eq(hash, body_hash))
+            return noted_at(notes, i);
+        else
+            other_body = body_hash.ptr != NULL;
     }
-    return (struct outcome){0};
+    return by_id == SIZE_MAX || other_body ? (struct outcome){0} : noted_at(notes, by_id);
 }
 
 static struct outcome of_cart(const struct state_cart *cart, struct str command_id) {
@@ -31,17 +43,21 @@ static struct outcome of_cart(const struct state_cart *cart, struct str command_
     return (struct outcome){.shown = true, .body_hash = command->body_hash, .refusal = command->refusal};
 }
 
-struct outcome outcome_of(const struct view *view, const void *row, struct str command_id) {
+struct outcome outcome_of(const struct view *view, const void *row, struct str command_id, struct str body_hash) {
     if (!row)
         return (struct outcome){0};
     if (view == &view_carts)
         return of_cart(row, command_id);
     if (view == &view_orders) {
         const struct view_order_row *order = row;
-        return noted(&order->commands, &order->command_notes, command_id);
+        return noted(&order->commands, &order->command_notes, command_id, body_hash);
     }
     const struct view_product_row *product = row;
-    return noted(&product->commands, &product->command_notes, command_id);
+    return noted(&product->commands, &product->command_notes, command_id, body_hash);
+}
+
+struct outcome outcome_of_own(const struct request *request, const struct view *view, const void *row) {
+    return outcome_of(view, row, id_str(&request->command_id), str_from(request->body_hash));
 }
 
 /* ---- the headers ---- */
@@ -80,13 +96,14 @@ struct wait {
     struct watched watched;
     struct request *request;
     struct str command_id;
+    struct str body_hash; /* ptr NULL: any */
     request_step *then;
     int64_t deadline_us;
 };
 
 static bool look(struct watched *watched, const void *row) {
     const struct wait *wait = (const struct wait *)watched;
-    return outcome_of(watched->view, row, wait->command_id).shown;
+    return outcome_of(watched->view, row, wait->command_id, wait->body_hash).shown;
 }
 
 static bool tick(struct watched *watched, int64_t now_us) {
@@ -118,7 +135,7 @@ static void go_on(struct request *request) {
 
 /* False: too many wait, or it is too late. */
 static bool start(struct request *request, const struct view *view, struct str key, struct str command_id,
-                  int64_t deadline_us, request_step *then) {
+                  struct str body_hash, int64_t deadline_us, request_step *then) {
     struct api *api = request->api;
     if (!api->watch || clock_monotonic_us() >= deadline_us || atomic_load(&api->stopping) ||
         atomic_load(&api->waiters) >= api->config.waiters_max)
@@ -130,6 +147,7 @@ static bool start(struct request *request, const struct view *view, struct str k
                                       .key = arena_dup(&request->arena, key)},
                           .request = request,
                           .command_id = command_id,
+                          .body_hash = body_hash,
                           .then = then,
                           .deadline_us = deadline_us};
     count(api, 1);
@@ -147,10 +165,10 @@ static int64_t deadline_of(const struct request *request, int64_t wait_s) {
 
 bool waits_read(struct request *request, const struct view *view, struct str key, const void *row,
                 request_step *again) {
-    if (!request->after.ptr || outcome_of(view, row, request->after).shown)
+    if (!request->after.ptr || outcome_of(view, row, request->after, STR_NULL).shown)
         return true;
     int64_t wait_s = request->wait_s ? request->wait_s : WAIT_S_DEFAULT;
-    if (!request->waited && start(request, view, key, request->after, deadline_of(request, wait_s), again)) {
+    if (!request->waited && start(request, view, key, request->after, STR_NULL, deadline_of(request, wait_s), again)) {
         request->waited = true;
         request->wait_applied = request->wait_s > 0;
         return false;
@@ -160,8 +178,8 @@ bool waits_read(struct request *request, const struct view *view, struct str key
 }
 
 bool waits_write(struct request *request, const struct view *view, struct str key, request_step *then) {
-    if (!request->wait_s ||
-        !start(request, view, key, id_str(&request->command_id), deadline_of(request, request->wait_s), then))
+    if (!request->wait_s || !start(request, view, key, id_str(&request->command_id), str_from(request->body_hash),
+                                   deadline_of(request, request->wait_s), then))
         return false;
     request->wait_applied = true;
     return true;

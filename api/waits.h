@@ -16,8 +16,11 @@ struct outcome {
     struct str detail;
 };
 
-/* `row` is of the view's type; NULL shows nothing. */
-struct outcome outcome_of(const struct view *view, const void *row, struct str command_id);
+/* `row` is of the view's type; NULL shows nothing. `body_hash`: that of the command's body, so that the outcome of
+ * another one with the same id is not taken for it; ptr NULL: any will do. */
+struct outcome outcome_of(const struct view *view, const void *row, struct str command_id, struct str body_hash);
+/* The outcome of the request's own command. */
+struct outcome outcome_of_own(const struct request *request, const struct view *view, const void *row);
 
 /* Checks Orderlog-After and Prefer, as they came. */
 CHECK_RESULT bool waits_check(struct request *request, struct err *err);

@@ -54,7 +54,7 @@ static void order_shown(struct request *request) {
         order_accepted(request);
         return;
     }
-    const struct outcome outcome = outcome_of(&view_orders, row, id_str(&request->command_id));
+    const struct outcome outcome = outcome_of_own(request, &view_orders, row);
     if (waits_done(request, &outcome, order_accepted))
         avro_to_json(&schema_view_order, &row->order, answer_json(request, 200));
 }

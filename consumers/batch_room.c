@@ -8,6 +8,8 @@
 #include "core/log/append.h"
 #include "core/log/record_codec.h"
 
+enum { BODY_HASH_MAX = 64 }; /* of the API's there are 32 characters */
+
 static struct batch *batch_of(struct room *room) {
     return (struct batch *)room; /* the room is its first member */
 }
@@ -185,6 +187,13 @@ void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struc
     batch_hand_over(batch, &record, number);
 }
 
+/* Who sent a command tells its outcome from that of another body with the same key by this. */
+static bool answers_command(const struct batch *batch) {
+    const struct item *item = batch->item;
+    return item && item->body_hash.ptr && item->body_hash.len <= BODY_HASH_MAX &&
+           str_eq(batch->room.command_id, item->envelope.command_id);
+}
+
 static void op_emit(struct room *room, struct str topic, struct str key, struct str subject,
                     const struct message *message) {
     struct batch *batch = batch_of(room);
@@ -194,8 +203,10 @@ static void op_emit(struct room *room, struct str topic, struct str key, struct 
         err_set(&batch->failure, ERR_INTERNAL, "no schema for topic %.*s", STR_ARG(topic));
         return;
     }
+    const struct log_header body = {STR(HEADER_BODY_HASH), batch->item ? batch->item->body_hash : STR_NULL};
     if (message_encode(schema, message, &batch->scratch, &batch->failure))
-        batch_emit_raw(batch, topic, key, subject, message_name(message->type), buf_str(&batch->scratch), NULL, 0);
+        batch_emit_raw(batch, topic, key, subject, message_name(message->type), buf_str(&batch->scratch), &body,
+                       answers_command(batch));
 }
 
 void batch_set_timer(struct batch *batch, struct str key, struct str name, int64_t due_us) {

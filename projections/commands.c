@@ -1,5 +1,7 @@
 #include "projections/commands.h"
 
+#include "core/domain/reason.h"
+
 struct command {
     struct str id;
     struct view_command_note note;
@@ -76,15 +78,14 @@ static struct view_command_note note_new(struct arena *arena, int64_t at, struct
     return note;
 }
 
-void commands_note(struct arena *arena, struct str_list *ids, struct view_command_note_list *notes,
-                   const struct envelope *envelope, struct str reason, struct str detail) {
-    struct str id = envelope->command_id.ptr ? envelope->command_id : envelope->id;
+static void note(struct arena *arena, struct str_list *ids, struct view_command_note_list *notes, struct str id,
+                 int64_t at, struct str reason, struct str detail) {
     struct command command = {0};
     bool known = command_take(ids, notes, id, &command);
     if (!known)
         command.id = arena_dup(arena, id);
-    if (!known || note_replaces(&command.note, envelope->timestamp_us, reason, detail))
-        command.note = note_new(arena, envelope->timestamp_us, reason, detail);
+    if (!known || note_replaces(&command.note, at, reason, detail))
+        command.note = note_new(arena, at, reason, detail);
     if (!known && ids->count >= COMMANDS_KEPT) {
         command_push(ids, notes, &command);
         return;
@@ -93,4 +94,19 @@ void commands_note(struct arena *arena, struct str_list *ids, struct view_comman
         lists_grow(arena, ids, notes);
     command_put(ids->items, notes->items, ids->count, &command);
     notes->count = ++ids->count;
+}
+
+struct str command_with_body(struct arena *arena, struct str id, struct str body_hash) {
+    return arena_printf(arena, "%.*s#%.*s", STR_ARG(id), STR_ARG(body_hash));
+}
+
+void commands_note(struct arena *arena, struct str_list *ids, struct view_command_note_list *notes,
+                   const struct envelope *envelope, struct str reason, struct str detail) {
+    struct str id = envelope->command_id.ptr ? envelope->command_id : envelope->id;
+    bool reused = str_eq(reason, reason_slug(REASON_IDEMPOTENCY_KEY_REUSED));
+    if (envelope->body_hash.ptr)
+        note(arena, ids, notes, command_with_body(arena, id, envelope->body_hash), envelope->timestamp_us, reason,
+             detail);
+    if (!envelope->body_hash.ptr || !reused)
+        note(arena, ids, notes, id, envelope->timestamp_us, reason, detail);
 }

@@ -14,6 +14,7 @@
 #define HEADER_CONTENT_TYPE "content-type"
 #define HEADER_TRACEPARENT "traceparent"
 #define HEADER_COMMAND_ID "command_id"
+#define HEADER_BODY_HASH "body_hash"
 #define HEADER_ORIGIN "origin"
 #define HEADER_ORIGIN_SEQ "origin_seq"
 
@@ -27,6 +28,7 @@ struct envelope {
     struct str type;        /* ce_type: the record's full name */
     struct str subject;     /* ce_subject: the cart, order or SKU it is about */
     struct str command_id;  /* the ce_id of the API's record that began it; for that record itself, its own id */
+    struct str body_hash;   /* of a command's record, on what was decided of it at once; ptr NULL: on anything else */
     struct str traceparent; /* ptr NULL: none */
     struct str origin;      /* "orders/3"; ptr NULL: not a decider's output */
     int64_t origin_seq;     /* 1, 2, 3, … per origin and partition; 0 without origin */

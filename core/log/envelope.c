@@ -9,6 +9,7 @@ static void read_header(const struct log_header *header, struct envelope *ret, s
         {STR(HEADER_TYPE), &ret->type},
         {STR(HEADER_SUBJECT), &ret->subject},
         {STR(HEADER_COMMAND_ID), &ret->command_id},
+        {STR(HEADER_BODY_HASH), &ret->body_hash},
         {STR(HEADER_TRACEPARENT), &ret->traceparent},
         {STR(HEADER_ORIGIN), &ret->origin},
         {STR(HEADER_ORIGIN_SEQ), seq},

@@ -34,7 +34,8 @@ static struct live {
     struct log_producer *producer;
     int64_t sequences[SCHEMA_SUBJECT_COUNT][PARTITIONS]; /* of the origin that decider_says speaks for */
     int events;
-    const char *command_id; /* that what deciders say came of */
+    const char *command_id; /* that what deciders say came of, */
+    const char *body_hash;  /* and its body's; NULL: not at once */
 } live;
 
 /* ---- Redis ---- */
@@ -170,16 +171,19 @@ static inline void decider_says(const char *topic, const char *key, const struct
     MUST(message_encode(schema_subject_find(str_from(topic)), message, &value, err));
     snprintf(id, sizeof id, "e%d", ++live.events);
     snprintf(seq, sizeof seq, "%lld", (long long)++live.sequences[topic_index(topic)][partition]);
-    const struct log_header headers[] = {
-        {STR(HEADER_ID), str_from(id)},         {STR(HEADER_TYPE), message_name(message->type)},
-        {STR(HEADER_SUBJECT), str_from(key)},   {STR(HEADER_COMMAND_ID), str_from(command_id)},
-        {STR(HEADER_ORIGIN), str_from(origin)}, {STR(HEADER_ORIGIN_SEQ), str_from(seq)}};
+    const struct log_header headers[] = {{STR(HEADER_ID), str_from(id)},
+                                         {STR(HEADER_TYPE), message_name(message->type)},
+                                         {STR(HEADER_SUBJECT), str_from(key)},
+                                         {STR(HEADER_COMMAND_ID), str_from(command_id)},
+                                         {STR(HEADER_ORIGIN), str_from(origin)},
+                                         {STR(HEADER_ORIGIN_SEQ), str_from(seq)},
+                                         {STR(HEADER_BODY_HASH), str_from(live.body_hash)}};
     const struct log_record record = {.topic = str_from(topic),
                                       .partition = partition,
                                       .key = str_from(key),
                                       .value = buf_str(&value),
                                       .headers = headers,
-                                      .header_count = sizeof headers / sizeof headers[0]};
+                                      .header_count = sizeof headers / sizeof headers[0] - !live.body_hash};
     int64_t offset;
     MUST(log_append_wait(live.producer, &record, PATIENCE_MS, &partition, &offset, err));
 }

@@ -155,6 +155,32 @@ static void a_refused_cancellation_is_a_problem(void **state) {
     assert_string_equal(reply_text(reply, "detail"), "it is shipped");
 }
 
+/* The same key with another body is the same command to who waits, but for its outcome. */
+static void a_key_used_again_has_an_outcome_of_its_own(void **state) {
+    struct server *s = *state;
+    const char *order_id = order_id_new(s, "again");
+    order_placed(s, order_id);
+    struct call *call = cancel_start(s, order_id, "key", NULL);
+    await_metric(s, WAITERS, 1);
+    live.command_id = take_appended(s, TOPIC_ORDER_REQUESTS).envelope.command_id.ptr;
+    live.body_hash = body_hash_of(s, "");
+    order_is(order_id, 2, ORDER_STATUS_CANCELLED);
+    expect_status(call_end(call), 200);
+
+    call = cancel_start(s, order_id, "key", "{}");
+    await_metric(s, WAITERS, 1);
+    live.body_hash = body_hash_of(s, "{}");
+    order_says(order_id, (struct message){.type = MESSAGE_ORDER_COMMAND_REFUSED,
+                                          .order_command_refused = {.order_id = str_from(order_id),
+                                                                    .reason = STR("idempotency-key-reused"),
+                                                                    .detail = STR("used before")}});
+    expect_problem(s, call_end(call), 422, "idempotency-key-reused", NULL);
+    expect_status(call_end(cancel_start(s, order_id, "key", NULL)), 200);
+    expect_problem(s, call_end(cancel_start(s, order_id, "key", "{}")), 422, "idempotency-key-reused", NULL);
+    struct reply reply = read_after(s, format(s, "/v1/orders/%s", order_id), s->shopper, live.command_id);
+    assert_string_equal(reply_header(s, reply, "Orderlog-Stale"), "");
+}
+
 static void a_checkout_is_waited_for(void **state) {
     struct server *s = *state;
     struct reply reply = write_waiting(s, "POST", "/v1/carts", s->shopper, "buy", NULL);
@@ -294,12 +320,19 @@ static void without_redis_writes_are_read_as_well(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, live_setup, live_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_write_may_wait_for_its_cart),  TEST(a_refusal_is_told_to_who_waits),
-        TEST(a_read_waits_for_a_write),       TEST(products_and_stock_are_waited_for),
-        TEST(an_order_is_waited_for),         TEST(a_refused_cancellation_is_a_problem),
-        TEST(a_checkout_is_waited_for),       TEST(what_does_not_come_in_time_is_answered_without),
-        TEST(what_is_asked_for_may_be_wrong), TEST(only_so_many_wait),
-        TEST(a_stop_answers_who_waits),       TEST(without_redis_writes_are_read_as_well),
+        TEST(a_write_may_wait_for_its_cart),
+        TEST(a_refusal_is_told_to_who_waits),
+        TEST(a_read_waits_for_a_write),
+        TEST(products_and_stock_are_waited_for),
+        TEST(an_order_is_waited_for),
+        TEST(a_refused_cancellation_is_a_problem),
+        TEST(a_key_used_again_has_an_outcome_of_its_own),
+        TEST(a_checkout_is_waited_for),
+        TEST(what_does_not_come_in_time_is_answered_without),
+        TEST(what_is_asked_for_may_be_wrong),
+        TEST(only_so_many_wait),
+        TEST(a_stop_answers_who_waits),
+        TEST(without_redis_writes_are_read_as_well),
     };
     if (!database_is_there())
         return TEST_SKIPPED;

@@ -228,6 +228,24 @@ static void test_commands_by_time(void **state) {
     assert_true(str_eq(row.command_notes.items[2].refusal->reason, STR("too-late")));
 }
 
+/* By its id, and by id and body; what came with another body has an outcome of its own, and takes none away. */
+static void test_bodies_tell_commands_apart(void **state) {
+    (void)state;
+    struct view_order_row row = {0};
+    struct envelope first = {.timestamp_us = 1, .command_id = STR("k"), .body_hash = STR("1")}, other = first;
+    other.timestamp_us = 2;
+    other.body_hash = STR("2");
+    commands_note(&arena, &row.commands, &row.command_notes, &first, STR_NULL, STR(""));
+    commands_note(&arena, &row.commands, &row.command_notes, &other, STR("idempotency-key-reused"), STR("no"));
+    assert_int_equal(row.commands.count, 3);
+    assert_true(str_eq(row.commands.items[0], STR("k")));
+    assert_true(str_eq(row.commands.items[1], STR("k#1")));
+    assert_true(str_eq(row.commands.items[2], command_with_body(&arena, STR("k"), STR("2"))));
+    assert_null(row.command_notes.items[0].refusal);
+    assert_null(row.command_notes.items[1].refusal);
+    assert_true(str_eq(row.command_notes.items[2].refusal->reason, STR("idempotency-key-reused")));
+}
+
 static void test_latest_commands_are_kept(void **state) {
     (void)state;
     struct view_order_row row = {0};
@@ -291,6 +309,8 @@ static void history_make(struct history *history, struct random_source *random) 
                 .timestamp_us = (int64_t)random_below(random, 100),
                 .id = STR("id"),
                 .command_id = arena_printf(&arena, "command-%llu", (unsigned long long)random_below(random, 40))};
+            if (random_below(random, 3) == 0)
+                history->envelopes[topic][i].body_hash = random_below(random, 2) ? STR("a") : STR("b");
         }
 }
 
@@ -327,12 +347,19 @@ static void test_interleavings_agree(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_statuses),         TEST(test_snapshot),
-        TEST(test_rejection),        TEST(test_version_read_before_changes_nothing),
-        TEST(test_payments),         TEST(test_void_without_attempt),
-        TEST(test_shipments),        TEST(test_foreign_records),
-        TEST(test_commands_by_time), TEST(test_latest_commands_are_kept),
-        TEST(test_refusals),         TEST(test_interleavings_agree),
+        TEST(test_statuses),
+        TEST(test_snapshot),
+        TEST(test_rejection),
+        TEST(test_version_read_before_changes_nothing),
+        TEST(test_payments),
+        TEST(test_void_without_attempt),
+        TEST(test_shipments),
+        TEST(test_foreign_records),
+        TEST(test_commands_by_time),
+        TEST(test_latest_commands_are_kept),
+        TEST(test_bodies_tell_commands_apart),
+        TEST(test_refusals),
+        TEST(test_interleavings_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,24 +54,31 @@ def session():
     return must(201, call("POST", "/v1/sessions"))["token"]
 
 
-def order_of(token, sku):
+def order_of(token, sku, name):
     """Each step waits for what came of the one before."""
-    cart = must(201, call("POST", "/v1/carts", token, "cart", wait=10))["cart_id"]
-    cart_view = must(200, call("POST", f"/v1/carts/{cart}/lines", token, "line", {"sku": sku, "quantity": 1}, wait=10))
+    cart = must(201, call("POST", "/v1/carts", token, name, wait=10))["cart_id"]
+    cart_view = must(200, call("POST", f"/v1/carts/{cart}/lines", token, name, {"sku": sku, "quantity": 1}, wait=10))
     body = {
         "cart_id": cart, "expected_total": cart_view["totals"]["total"], "payment_method": "pm_card_visa",
         "email": "away@example.org",
         "shipping_address": {"name": "A. Way", "line1": "1 Main Street", "city": "Cincinnati", "country": "US"},
     }
-    order = must(201, call("POST", "/v1/checkouts", token, "buy", body, wait=10))
+    order = must(201, call("POST", "/v1/checkouts", token, name, body, wait=10))
     return order["order_id"]
 
 
 def reads(folder):
     token = session()
     sku = must(200, call("GET", "/v1/products?limit=1"))["items"][0]["sku"]
+    cancelled = order_of(token, sku, "cancelled")
+    refused = call("POST", f"/v1/orders/{cancelled}/cancel", token, "cancel", wait=10)
+    if refused[0] not in (200, 409):
+        sys.exit(f"a cancellation was answered {refused[0]}: {refused[2]}")
+    again = call("POST", f"/v1/orders/{cancelled}/cancel", token, "cancel", {}, wait=10)
+    if again[0] != 422 or again[2]["type"] != "/problems/idempotency-key-reused":
+        sys.exit(f"a key used again was answered {again[0]}: {again[2]}")
     path = "/v1/products/" + urllib.request.quote(sku, safe="")
-    order = order_of(token, sku)
+    order = order_of(token, sku, "kept")
     cart = must(201, call("POST", "/v1/carts", token, "more", wait=10))["cart_id"]
     (folder / "ready").touch()
     counts, bad, slowest, quantity = {}, [], 0.0, 0
