@@ -5,7 +5,7 @@
 
 #include "core/base/clock.h"
 
-enum { POLL_RECORDS = 4000, POLL_MS = 500, PATIENCE_US = 10 * 1000 * 1000 };
+enum { POLL_RECORDS = 1000, POLL_MS = 500, PATIENCE_US = 10 * 1000 * 1000 };
 
 /* ---- opening and closing ---- */
 
