@@ -41,6 +41,18 @@ class Tools(unittest.TestCase):
             self.assertGreater(part["cpu_us"]["total"], 0, name)
             self.assertIn(name, told)
 
+    def test_rebuild_rate(self):
+        result, _ = self.run_tool("rebuild_rate", "--million", "0.02", "--again")
+        self.assertGreaterEqual(result["log_events"], 20000)
+        first, again = result["rebuilds"][:2], result["rebuilds"][2:]
+        self.assertEqual([part["model"] for part in result["rebuilds"]], ["postgres", "redis"] * 2)
+        self.assertFalse(any(part["compared"] for part in first))
+        for part in again:
+            self.assertTrue(part["compared"] and part["swapped"])
+            self.assertEqual(part["differences"], 0)
+            self.assertGreater(part["rows_compared"], 1000)
+            self.assertGreater(part["events_per_s"], 0)
+
     def test_first_order(self):
         result, _ = self.run_tool("first_order", "--starts", "1")
         self.assertEqual(result["median_s"], result["later_starts"][0]["confirmed_s"])
