@@ -25,6 +25,7 @@ struct payments_row {
     int64_t since_us; /* when it was decided; 0: not known */
     int64_t tried_us; /* 0: not yet, or not known */
     int64_t tries;
+    int64_t due_us; /* of the next try of a call that waits */
     struct str why; /* the last error, or why it is left; "": not known */
 };
 
@@ -39,8 +40,8 @@ CHECK_RESULT bool payments_open(struct pg **ret, struct err *err);
 /* All of them, or the one of this id (ptr NULL: all). `fresh` ones too, that may well be answered any moment. */
 CHECK_RESULT bool payments_find(struct pg *pg, struct str id, bool fresh, struct arena *arena,
                                 struct payments_rows *ret, struct err *err);
-/* For the owner of the shard. */
-CHECK_RESULT bool payments_mark(struct pg *pg, const struct payments_row *row, struct err *err);
+/* For the owner of the shard: to be tried again, or closed. */
+CHECK_RESULT bool payments_mark(struct pg *pg, const struct payments_row *row, bool closes, struct err *err);
 CHECK_RESULT bool payments_is_marked(struct pg *pg, const struct payments_row *row, bool *ret, struct err *err);
 
 /* ---- payments_print.c */

@@ -70,7 +70,9 @@ static bool read_call(const struct pg_result *rows, int i, struct arena *arena, 
                       struct err *err) {
     struct state_payment_call call;
     struct str bytes = arena_dup(arena, pg_get_str(rows, i, 3));
-    if (!state_decode(schema_subject_find(STR("state/payment_call")), bytes, arena, &call, err))
+    if (pg_is_null(rows, i, 3)) /* not yet written: the owner keeps it in memory for a moment */
+        call = (struct state_payment_call){.action = INTENT_PROVIDER_ACTION_CAPTURE, .amount = {0, STR("")}};
+    else if (!state_decode(schema_subject_find(STR("state/payment_call")), bytes, arena, &call, err))
         return err_wrap(err, "the call of order %.*s", STR_ARG(pg_get_str(rows, i, 0)));
     struct str order_id = arena_dup(arena, pg_get_str(rows, i, 0));
     bool given_up = str_eq(pg_get_str(rows, i, 2), STR("given-up"));
@@ -81,6 +83,7 @@ static bool read_call(const struct pg_result *rows, int i, struct arena *arena, 
                                  .action = call.action,
                                  .amount = call.amount,
                                  .tries = call.tries,
+                                 .due_us = pg_get_i64(rows, i, 4),
                                  .why = STR("refused by the provider")};
     return true;
 }
@@ -91,12 +94,12 @@ static bool find_calls(struct pg *pg, struct str id, bool fresh, struct arena *a
     PG_RESULT_AUTO *rows = NULL;
     pg_add_text(&params, id);
     pg_add_bool(&params, fresh);
-    if (!pg_exec(
-            pg,
-            "SELECT t.key, t.shard, t.name, c.state FROM decider.timer t JOIN decider.payment_call c ON c.key = t.key "
-            "WHERE t.service = 'payments' AND (t.name = 'given-up' OR (t.name = 'retry' AND $2)) "
-            "AND ($1::text IS NULL OR t.key = $1) ORDER BY t.key, t.name",
-            &params, &rows, err))
+    if (!pg_exec(pg,
+                 "SELECT t.key, t.shard, t.name, c.state, t.due_us FROM decider.timer t LEFT JOIN decider.payment_call "
+                 "c ON c.key = t.key "
+                 "WHERE t.service = 'payments' AND (t.name = 'given-up' OR (t.name = 'retry' AND $2)) "
+                 "AND ($1::text IS NULL OR t.key = $1) ORDER BY t.key, t.name",
+                 &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)
         if (!read_call(rows, i, arena, add_row(arena, ret), err))
@@ -122,12 +125,14 @@ static void add_mark(struct pg_params *params, const struct payments_row *row) {
     pg_add_text(params, is_call(row) ? STR("") : row->id);
 }
 
-bool payments_mark(struct pg *pg, const struct payments_row *row, struct err *err) {
+bool payments_mark(struct pg *pg, const struct payments_row *row, bool closes, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     add_mark(&params, row);
+    pg_add_bool(&params, closes);
     return pg_exec(pg,
-                   "INSERT INTO decider.mark (service, shard, key, intent) VALUES ('payments', $1::bigint, $2, $3) "
-                   "ON CONFLICT DO NOTHING",
+                   "INSERT INTO decider.mark (service, shard, key, intent, closes) "
+                   "VALUES ('payments', $1::bigint, $2, $3, $4) "
+                   "ON CONFLICT (service, shard, key, intent) DO UPDATE SET closes = EXCLUDED.closes",
                    &params, NULL, err);
 }
 

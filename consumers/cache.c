@@ -96,7 +96,7 @@ void cache_put(struct cache *cache, const struct cache_row *like, struct str sta
     row->version = like->version;
     row->guard = like->guard;
     row->closed = like->closed;
-    row->stored = like->stored;
+    row->stored |= like->stored; /* it may have been written since the caller looked */
     if (like->dirty && !row->dirty) {
         row->dirty = true;
         row->next_dirty = cache->dirty;

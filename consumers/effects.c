@@ -50,6 +50,20 @@ void effect_result_free(struct effect_result *result) {
     free(result);
 }
 
+static void answer_closed(const struct intent_call_provider *call, struct message *answer) {
+    answer->type = MESSAGE_INTENT_PROVIDER_ANSWERED;
+    answer->intent_provider_answered =
+        (struct intent_provider_answered){.action = call->action,
+                                          .order_id = call->order_id,
+                                          .payment_id = call->payment_id,
+                                          .attempt = call->attempt,
+                                          .amount = call->amount,
+                                          .outcome = INTENT_PROVIDER_OUTCOME_FAILED,
+                                          .code = STR("closed-by-operator"),
+                                          .provider = STR("operator"),
+                                          .provider_ref = call->provider_ref.ptr ? call->provider_ref : STR("")};
+}
+
 static void run_call(struct effects *effects, struct effect_result *result) {
     struct message request;
     const struct schema_subject *subject = schema_subject_find(STR("intent/payment"));
@@ -58,8 +72,12 @@ static void run_call(struct effects *effects, struct effect_result *result) {
     } else if (request.type != MESSAGE_INTENT_CALL_PROVIDER) {
         err_set(&result->err, ERR_POISON, "the intent is no call to the provider");
     } else {
+        const struct intent_call_provider *call = &request.intent_call_provider;
         request.intent_call_provider.look_up = clock_now_us() - result->effect.created_us >= EFFECT_GIVE_UP_US;
-        effects->call(effects->user, &request, &result->arena, &result->answer);
+        if (result->effect.closed)
+            answer_closed(call, &result->answer);
+        else
+            effects->call(effects->user, &request, &result->arena, &result->answer);
     }
     result->at_us = clock_now_us();
 }

@@ -30,6 +30,7 @@ struct effect {
     struct str request; /* message_encode()d, subject intent/… */
     int64_t created_us; /* when it was decided */
     int32_t tries;      /* so far, without an outcome */
+    bool closed;        /* an operator knows that it was not done: no call, but an answer that says so */
 };
 
 /* What came of it: the caller's to free with effect_result_free. */

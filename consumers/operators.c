@@ -93,15 +93,15 @@ static bool is_marked(const struct service *service, bool *ret, struct err *err)
 static const char take_marks[] =
     "WITH mine AS (SELECT shard FROM decider.shard WHERE service = $1 AND owner = $2 FOR SHARE), "
     "marked AS (DELETE FROM decider.mark m USING mine WHERE m.service = $1 AND m.shard = mine.shard "
-    "RETURNING m.shard, m.key, m.intent), "
+    "RETURNING m.shard, m.key, m.intent, m.closes), "
     "timed AS (INSERT INTO decider.timer (service, shard, key, name, due_us) "
     "SELECT $1, shard, key, $3, $4 FROM marked WHERE intent = '' "
     "ON CONFLICT (service, shard, key, name) DO UPDATE SET due_us = EXCLUDED.due_us RETURNING shard), "
     "opened AS (UPDATE decider.intent i SET left_why = NULL, tries = 0 FROM marked m "
     "WHERE i.service = $1 AND i.shard = m.shard AND i.id = m.intent AND i.left_why IS NOT NULL "
-    "RETURNING i.shard, i.id, i.key, i.command_id, i.traceparent, i.request, i.created_us) "
-    "SELECT shard, id, key, command_id, traceparent, request, created_us FROM opened "
-    "UNION ALL SELECT m.shard, m.intent, m.key, NULL, NULL, NULL, 0 FROM marked m "
+    "RETURNING i.shard, i.id, i.key, i.command_id, i.traceparent, i.request, i.created_us, m.closes) "
+    "SELECT shard, id, key, command_id, traceparent, request, created_us, closes FROM opened "
+    "UNION ALL SELECT m.shard, m.intent, m.key, NULL, NULL, NULL, 0, false FROM marked m "
     "WHERE NOT EXISTS (SELECT 1 FROM opened o WHERE o.shard = m.shard AND o.id = m.intent)";
 
 /* A row without a request: a timer is due now, or the intent waits for its next try already. */
@@ -124,6 +124,7 @@ static void apply_mark(struct service *service, const struct pg_result *rows, in
     for (int c = 0; c < 4; c++)
         *columns[c] = pg_get_str(rows, i, 2 + c);
     effect.created_us = pg_get_i64(rows, i, 6);
+    effect.closed = pg_get_bool(rows, i, 7);
     effects_add(loop->effects, &effect);
 }
 

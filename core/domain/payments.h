@@ -61,6 +61,8 @@ bool payments_looked(struct room *room, const struct intent_provider_answered *a
 /* Lets money go that is held for no payment of ours (answer->provider_ref). */
 void payments_stray_void(struct room *room, const struct intent_provider_answered *answer);
 bool payments_stray_answered(const struct intent_provider_answered *answer, const char **why);
+/* In place of the provider: what an operator closed, knowing that the provider did not do it. */
+#define PAYMENTS_BY_OPERATOR STR("operator")
 /* The attempt that such a void is of. */
 enum { PAYMENTS_STRAY_ATTEMPT = -1 };
 

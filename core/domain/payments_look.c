@@ -92,6 +92,8 @@ bool payments_looked(struct room *room, const struct intent_provider_answered *a
         *why = "the provider has no such payment for this order";
         return false;
     }
+    if (answer->outcome == INTENT_PROVIDER_OUTCOME_FAILED)
+        return true; /* an operator has closed it */
     bool latest = str_eq(answer->payment_id, payment->payment_id);
     if (latest && payments_attempt_is_open(payment))
         return answer->outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN || found_of_open(room, answer, why);
@@ -119,6 +121,8 @@ void payments_stray_void(struct room *room, const struct intent_provider_answere
 }
 
 bool payments_stray_answered(const struct intent_provider_answered *answer, const char **why) {
+    if (str_eq(answer->provider, PAYMENTS_BY_OPERATOR))
+        return true; /* who has seen to it */
     switch (answer->outcome) {
     case INTENT_PROVIDER_OUTCOME_SUCCEEDED:
     case INTENT_PROVIDER_OUTCOME_EXPIRED:

@@ -187,6 +187,25 @@ static void test_undecidable_answer(void **state) {
     assert_int_equal(count_calls(&outside), 3);
 }
 
+/* Somebody has seen to it: it is not called again, and a decider hears that it was not done. */
+static void test_closed_by_an_operator(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.missing_first = 1;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why IS NOT NULL", 1);
+    execute(place, "INSERT INTO decider.mark (service, shard, key, intent, closes) "
+                   "SELECT service, shard, key, id, true FROM decider.intent");
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2); /* of the two inputs: none by "called" */
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 1);
+}
+
 static void test_unreadable_intent(void **state) {
     struct place *place = *state;
     struct run run;
@@ -310,7 +329,8 @@ int main(void) {
         PLACED(test_unknown_outcome),        PLACED(test_too_old_for_a_call),
         PLACED(test_fenced_while_calling),   PLACED(test_late_answer_of_an_earlier_owner),
         PLACED(test_undecidable_answer),     PLACED(test_unreadable_intent),
-        PLACED(test_undecidable_timer),      PLACED(test_open_call_tells),
+        PLACED(test_closed_by_an_operator),  PLACED(test_undecidable_timer),
+        PLACED(test_open_call_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -364,6 +364,30 @@ static void test_a_call_that_is_over(void **state) {
     }
 }
 
+static void test_closed_by_an_operator(void **state) {
+    (void)state;
+    static const struct {
+        const char *given, *then;
+        enum intent_provider_action action;
+    } cases[] = {{"A a?", "D", INTENT_PROVIDER_ACTION_AUTHORIZE},
+                 {"A V", "DV", INTENT_PROVIDER_ACTION_AUTHORIZE},
+                 {"A a+ C", "Ft", INTENT_PROVIDER_ACTION_CAPTURE},
+                 {"A a? N", ".", INTENT_PROVIDER_ACTION_LOOK},
+                 {"A a+ N", ".", INTENT_PROVIDER_ACTION_LOOK},
+                 {"A a- l+", ".", INTENT_PROVIDER_ACTION_VOID}}; /* of what is held for nothing */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct test_room *room = room_after(cases[i].given);
+        struct seen before = seen_now(room);
+        struct message message = answer_to(room, cases[i].action, INTENT_PROVIDER_OUTCOME_FAILED);
+        message.intent_provider_answered.provider = PAYMENTS_BY_OPERATOR;
+        if (cases[i].action == INTENT_PROVIDER_ACTION_LOOK)
+            message.intent_provider_answered.payment_id = payment_of(room)->payment_id;
+        assert_true(test_room_result(room, ORDER, "c", &message));
+        assert_string_equal(effects_since(room, before), cases[i].then);
+        test_room_close(room);
+    }
+}
+
 /* What is let go is no payment of ours: done, or for people. */
 static void test_answers_about_strays(void **state) {
     (void)state;
@@ -418,6 +442,7 @@ int main(void) {
         cmocka_unit_test(test_a_hint_is_looked_after_once),
         cmocka_unit_test(test_another_attempts_money),
         cmocka_unit_test(test_a_call_that_is_over),
+        cmocka_unit_test(test_closed_by_an_operator),
         cmocka_unit_test(test_answers_about_strays),
         cmocka_unit_test(test_given_up_and_tried_again),
     };
