@@ -115,12 +115,18 @@ static bool shards_stand(struct comparison *c, struct err *err) {
     PG_RESULT_AUTO *rows = NULL;
     pg_add_text(&params, str_from(service_name(c)));
     if (!pg_exec(c->pg,
-                 "SELECT shard, state FROM decider.shard WHERE service = $1 AND state IS NOT NULL ORDER BY shard",
+                 "SELECT shard, state, flushed_through = version FROM decider.shard WHERE service = $1 AND state IS "
+                 "NOT NULL "
+                 "ORDER BY shard",
                  &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++) {
         struct state_shard shard;
         int32_t index = (int32_t)pg_get_i64(rows, i, 0);
+        if (!pg_get_bool(rows, i, 2))
+            return err_set(err, ERR_TIMEOUT,
+                           "the tables of %s, shard %d, are behind what it has decided (try --wait SECONDS)",
+                           service_name(c), index);
         arena_reset(&c->arena);
         if (!state_decode(schema_subject_find(STR("state/shard")), pg_get_str(rows, i, 1), &c->arena, &shard, err) ||
             !inputs_stand(c, &shard, index, err) || !outputs_stand(c, &shard, index, err))

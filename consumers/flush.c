@@ -80,8 +80,7 @@ static bool begin(struct flush *flush, struct err *err) {
         return false;
     send_check(flush);
     const struct cache_row *rows = cache_begin_flush(&loop->cache);
-    late_send_rows(loop, flush->pg, rows, WRITE_NEW);
-    late_send_rows(loop, flush->pg, rows, WRITE_STORED);
+    late_send_rows(loop, flush->pg, rows);
     flush->flushing = flush->late;
     flush->late = (struct late){0};
     late_send(loop, flush->pg, &flush->flushing);

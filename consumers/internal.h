@@ -117,7 +117,6 @@ struct table {
     char *load_open;
     char *insert;
     char *update;
-    char *upsert;
 };
 
 struct loop {
@@ -374,9 +373,6 @@ void loop_save_idle(struct loop *loop, struct batch *batch);
 CHECK_RESULT bool batch_encode_changes(struct batch *batch, struct err *err);
 /* Once committed, they are the cache's and the flush's. */
 void batch_keep_changes(struct batch *batch);
-/* On take-over, in its transaction: brings the tables up to what the outbox says was changed. */
-CHECK_RESULT bool shard_replay_changes(struct loop *loop, struct shard *shard, struct err *err);
-
 /* ---- intake.c: what there is to decide ---- */
 
 /* Records of a poll: filtered by their origin's numbers, read, and added as items. A record that a shard must not move

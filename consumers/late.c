@@ -114,18 +114,20 @@ static void send_table(struct loop *loop, struct pg *pg, int table, const struct
     pg_add_array(&params, PG_BOOL);
     pg_add_array(&params, PG_BYTES);
     for (const struct cache_row *row = rows; row; row = row->next_flushing)
-        if (row->table == table && (write == WRITE_ANY || row->stored == (write == WRITE_STORED))) {
+        if (row->table == table && row->stored == stored) {
             add_row(loop, &params, row);
             count++;
         }
     const struct table *t = &loop->tables[table];
     if (count)
-        pg_send(pg, write == WRITE_NEW ? t->insert : write == WRITE_STORED ? t->update : t->upsert, &params);
+        pg_send(pg, stored ? t->update : t->insert, &params);
 }
 
-void late_send_rows(struct loop *loop, struct pg *pg, const struct cache_row *rows, enum late_write write) {
-    for (int table = 0; rows && table < loop->table_count; table++)
-        send_table(loop, pg, table, rows, write);
+void late_send_rows(struct loop *loop, struct pg *pg, const struct cache_row *rows) {
+    for (int table = 0; rows && table < loop->table_count; table++) {
+        send_table(loop, pg, table, rows, false);
+        send_table(loop, pg, table, rows, true);
+    }
 }
 
 static void add_place(const struct loop *loop, struct pg_params *params, int32_t slot) {

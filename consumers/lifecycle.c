@@ -98,12 +98,6 @@ static void make_statements(struct table *table) {
         "AS u(shard, key, version, guard, closed, state) WHERE t.key = u.key AND t.version < u.version RETURNING 1) "
         "SELECT decider.require((SELECT count(*) FROM done), cardinality($2::text[]))",
         name);
-    table->upsert = format_sql(
-        "INSERT INTO decider.%s AS t (shard, key, version, guard, closed, state) "
-        "SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::bytea[]) "
-        "ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, guard = EXCLUDED.guard, "
-        "closed = EXCLUDED.closed, state = EXCLUDED.state WHERE t.version < EXCLUDED.version",
-        name);
 }
 #pragma GCC diagnostic pop
 
@@ -207,7 +201,7 @@ static void close_all(struct loop *loop) {
     pg_close(loop->pg);
     for (int t = 0; t < loop->table_count; t++) {
         char *texts[] = {loop->tables[t].load, loop->tables[t].load_open, loop->tables[t].insert,
-                         loop->tables[t].update, loop->tables[t].upsert};
+                         loop->tables[t].update};
         for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
             free(texts[i]);
     }

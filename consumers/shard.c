@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "consumers/flush.h"
+#include "consumers/replay.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/codec/avro.h"
@@ -192,13 +193,13 @@ static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *ar
     PG_RESULT_AUTO *row = NULL;
     if (!pg_exec(loop->pg,
                  "UPDATE decider.shard SET epoch = epoch + 1, owner = $3 WHERE service = $1 AND shard = $2::bigint "
-                 "RETURNING epoch, version, done_through, state, flushed_through",
+                 "RETURNING epoch, version, done_through, state",
                  &params, &row, err))
         return false;
     shard->epoch = pg_get_i64(row, 0, 0);
     shard->version = pg_get_i64(row, 0, 1);
     shard->done_saved = pg_get_i64(row, 0, 2);
-    shard->flushed_through = pg_get_i64(row, 0, 4);
+    shard->flushed_through = shard->flushed_saved = shard->version; /* as replay_changes sees to */
     if (pg_is_null(row, 0, 3))
         return true; /* the first owner ever: from the beginning */
     return adopt(loop, shard, pg_get_str(row, 0, 3), arena, err);
@@ -258,7 +259,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
 static bool take_over_in_transaction(struct loop *loop, struct shard *shard, struct arena *arena, struct err *err) {
     if (!pg_begin(loop->pg, err))
         return false;
-    if (raise_epoch(loop, shard, arena, err) && shard_replay_changes(loop, shard, err) &&
+    if (raise_epoch(loop, shard, arena, err) && replay_changes(loop->pg, shard->service->decider, shard->index, err) &&
         load_outbox(loop, shard, err) && shard_load_next_due(loop, shard, err) && shard_load_parked(loop, shard, err) &&
         pg_commit(loop->pg, err))
         return true;
