@@ -103,8 +103,7 @@ static void add_row(const struct loop *loop, struct pg_params *params, const str
     pg_array_str(params, 5, (struct str){row->state, row->state_len});
 }
 
-static void send_table(struct loop *loop, struct pg *pg, int table, const struct cache_row *rows,
-                       enum late_write write) {
+static void send_table(struct loop *loop, struct pg *pg, int table, const struct cache_row *rows, bool stored) {
     PG_PARAMS_AUTO params = {0};
     size_t count = 0;
     pg_add_array(&params, PG_I64);

@@ -34,12 +34,8 @@ bool late_has_timers(const struct late *late, int32_t slot);
 void late_drop(struct late *late, int32_t slot);
 void late_free(struct late *late);
 
-/* WRITE_NEW: rows that their table does not have; WRITE_STORED: those it has; WRITE_ANY: all, and only over older ones.
- */
-enum late_write { WRITE_NEW, WRITE_STORED, WRITE_ANY };
-
-/* By pg_send. `rows` by next_flushing. */
-void late_send_rows(struct loop *loop, struct pg *pg, const struct cache_row *rows, enum late_write write);
+/* By pg_send. `rows` by next_flushing; those that their table does not have yet are inserted, the others updated. */
+void late_send_rows(struct loop *loop, struct pg *pg, const struct cache_row *rows);
 void late_send(struct loop *loop, struct pg *pg, const struct late *late);
 
 #endif
