@@ -102,6 +102,8 @@ static bool end(struct flush *flush, struct err *err) {
             loop->shards[s].flushed_through = flush->through[s];
     if (!ok) {
         err_wrap(&failure, "bringing what was committed into the tables");
+        if (failure.kind == ERR_INTERNAL) /* not to be held against the record that is being decided */
+            failure.kind = ERR_STORE_UNAVAILABLE;
         flush->broken = failure;
         if (err)
             *err = failure;
