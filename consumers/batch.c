@@ -219,6 +219,8 @@ static void end_batch(struct batch *batch) {
         if (!batch->touched[s] || !shard->service->decider->batch_end)
             continue;
         switch_shard(batch, shard);
+        batch->room.command_id = STR_NULL; /* of several causes */
+        batch->room.now_us = batch->now_us;
         shard->service->decider->batch_end(&batch->room);
         batch->room.scratch = NULL;
     }

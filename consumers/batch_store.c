@@ -268,7 +268,7 @@ static void send_commands(struct batch *batch) {
 
 bool batch_save(struct batch *batch, struct err *err) {
     struct loop *loop = batch->loop;
-    if (!batch_encode_changes(batch, err) || !operators_prepare(batch, err))
+    if (flush_is_broken(loop->flush, err) || !batch_encode_changes(batch, err) || !operators_prepare(batch, err))
         return false;
     send_shards(batch, 1);
     send_outboxes(batch);

@@ -9,8 +9,9 @@
 static const int64_t flush_every_us = 1000 * 1000;
 static const size_t flush_dirty_bytes = 8 << 20; /* or earlier, when there is so much of it */
 
-/* Plans made on empty tables must not scan them when they are full. What is lost in a crash is in the outbox. */
-static const char session_settings[] = "SET synchronous_commit = off; SET idle_in_transaction_session_timeout = '2s'; "
+/* Plans made on empty tables must not scan them when they are full. What was flushed is counted on, and its outbox rows
+ * are not looked at again: so it must be durable when PostgreSQL says so. */
+static const char session_settings[] = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '2s'; "
                                        "SET statement_timeout = '20s'; SET enable_seqscan = off; SET jit = off; "
                                        "SET application_name = 'orderlog-flush'";
 
@@ -39,7 +40,7 @@ void flush_answered(struct flush *flush, int32_t slot, struct str id) {
 /* ---- flushing ---- */
 
 static bool is_ours(const struct shard *shard) {
-    return shard->status == SHARD_RUNNING || shard->status == SHARD_HALTED;
+    return shard->status == SHARD_RUNNING || (shard->status == SHARD_HALTED && shard->epoch);
 }
 
 /* The weakest lock that a take-over's waits for, so that our own transactions are not held up by it. */
@@ -98,7 +99,7 @@ static bool end(struct flush *flush, struct err *err) {
     cache_end_flush(&loop->cache);
     late_free(&flush->flushing);
     for (int32_t s = 0; ok && s < loop->shard_count; s++)
-        if (is_ours(&loop->shards[s]))
+        if (is_ours(&loop->shards[s]) && flush->through[s] > loop->shards[s].flushed_through)
             loop->shards[s].flushed_through = flush->through[s];
     if (!ok) {
         err_wrap(&failure, "bringing what was committed into the tables");
@@ -120,7 +121,7 @@ bool flush_has_work(const struct flush *flush) {
 }
 
 /* The next turn of the loop takes all shards over anew; until then nothing is flushed. */
-static bool is_broken(const struct flush *flush, struct err *err) {
+bool flush_is_broken(const struct flush *flush, struct err *err) {
     if (flush->broken.kind && err)
         *err = flush->broken;
     return flush->broken.kind;
@@ -136,7 +137,7 @@ bool flush_turn(struct flush *flush, struct err *err) {
     struct err failure = {0};
     if (flush->running && pg_sync_done(flush->pg) && !end(flush, &failure))
         logging_err(&failure, "flush.failed", " ");
-    if (is_broken(flush, err)) {
+    if (flush_is_broken(flush, err)) {
         flush->broken = (struct err){0};
         return false;
     }
@@ -150,7 +151,7 @@ bool flush_turn(struct flush *flush, struct err *err) {
 }
 
 bool flush_now(struct flush *flush, struct err *err) {
-    if (is_broken(flush, err) || (flush->running && !end(flush, err)))
+    if (flush_is_broken(flush, err) || (flush->running && !end(flush, err)))
         return false;
     return !has_changes(flush) || (begin(flush, err) && end(flush, err));
 }

@@ -24,6 +24,8 @@ void flush_answered(struct flush *flush, int32_t slot, struct str id);
 CHECK_RESULT bool flush_turn(struct flush *flush, struct err *err);
 /* All that there is now, and waits. */
 CHECK_RESULT bool flush_now(struct flush *flush, struct err *err);
+/* One has failed: until the next flush_turn nothing may be committed, since what is in memory may be behind. */
+bool flush_is_broken(const struct flush *flush, struct err *err);
 /* Whether something is not written yet, or being written. */
 bool flush_has_work(const struct flush *flush);
 bool flush_has_timers(const struct flush *flush, int32_t slot);

@@ -53,5 +53,6 @@ void batch_hand_over(struct batch *batch, const struct log_record *record, int64
     if (!message_decode(schema_subject_find(record->topic), value, &batch->arena, &item->message, &batch->failure))
         return;
     shard_set_last_seq(shard, envelope.topic, envelope.origin, number);
+    batch->touched[shard->slot] = true; /* from here on: should the batch fail, this must be forgotten, too */
     metrics_add(loop->metrics.handed, 1);
 }

@@ -65,7 +65,7 @@ static bool add_record(struct batch *batch, struct shard *shard, size_t input, c
         batch->item_count--;
         return false;
     }
-    if (envelope.origin.ptr && envelope.origin_seq > 0)
+    if (read && envelope.origin.ptr && envelope.origin_seq > 0)
         shard_set_last_seq(shard, envelope.topic, envelope.origin, envelope.origin_seq);
     check_forced(shard, item);
     batch->touched[shard->slot] = true;

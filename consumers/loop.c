@@ -12,6 +12,7 @@ enum {
     LOOP_ISOLATED_BATCHES = 2 * LOOP_BATCH_MAX,
     LOOP_UNFUSED_BATCHES = 50,
     LOOP_CACHE_BYTES = 32 << 20,
+    LOOP_DIRTY_MAX_BYTES = 64 << 20, /* while the flush has no connection */
 };
 
 static const int64_t second_us = 1000 * 1000;
@@ -29,6 +30,7 @@ static void look_for_culprit(struct loop *loop, const struct batch *batch) {
     bool alone = batch->item_count == 1;
     if (first && first->source == ITEM_PARKED) {
         first->shard->marked_alone = true;
+        loop->unfused = LOOP_UNFUSED_BATCHES; /* what it hands over may be to blame */
         if (alone)
             first->shard->force_kept_id = first->parked_id;
     } else if (alone && first->source == ITEM_RECORD) {
@@ -207,7 +209,7 @@ static void run_marked(struct batch *batch) {
 
 /* ---- polling ---- */
 
-/* False: nothing was polled. */
+/* False: all shards are to be taken over anew. */
 static bool poll_service(struct service *service, struct batch *batch, size_t max) {
     struct err err = {0};
     service->polled = (struct log_batch){0};
@@ -216,7 +218,8 @@ static bool poll_service(struct service *service, struct batch *batch, size_t ma
         if (err_must_halt(err.kind))
             halt_damaged(service);
         clock_sleep_ms(LOOP_BUSY_WAIT_MS * 20);
-        return false;
+        service->polled = (struct log_batch){0};
+        return true; /* what the others have polled comes only once */
     }
     if (service->catalogue && !catalogue_poll(service->catalogue, &err)) {
         logging_err(&err, "loop.catalogue_failed", "service=%s", service->decider->service);
@@ -338,7 +341,8 @@ void loop_turn(struct loop *loop, struct batch *batch) {
     loop_take_over_waiting(loop);
     status_write(loop);
     flush(loop);
-    if (publisher_backlog_bytes(loop->publisher) > LOOP_BACKLOG_MAX_BYTES) {
+    if (publisher_backlog_bytes(loop->publisher) > LOOP_BACKLOG_MAX_BYTES ||
+        loop->cache.dirty_bytes > LOOP_DIRTY_MAX_BYTES) {
         clock_sleep_ms(LOOP_BUSY_WAIT_MS);
         return;
     }

@@ -134,6 +134,8 @@ static bool apply_marks(struct service *service, struct err *err) {
     int64_t now_us = clock_now_us();
     if (!is_marked(service, &any, err))
         return false;
+    for (int32_t s = 0; s < service->shard_count; s++) /* a mark that is taken must be acted on */
+        any &= service->shards[s].status == SHARD_RUNNING || service->shards[s].status == SHARD_AWAY;
     if (!any)
         return true;
     if (!flush_now(loop->flush, err)) /* the tables must say what is known */

@@ -304,6 +304,7 @@ void shard_drop(struct loop *loop, struct shard *shard) {
     for (size_t i = 0; i < shard->parked_count; i++)
         disown(shard->parked[i]);
     shard->origin_count = shard->output_count = shard->parked_count = 0;
+    shard->epoch = 0; /* none that is ours */
     memset(shard->next_offsets, 0, sizeof(shard->next_offsets));
     shard->next_due_us = INT64_MAX;
     shard->fenced = false;
