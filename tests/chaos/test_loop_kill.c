@@ -9,9 +9,9 @@
 enum { INPUTS = 3000, KILLS = 12 };
 
 /* Appends the inputs that the log does not hold yet, and the last few again, as a client that had no answer would. */
-static void child_main(const struct place *place, bool to_the_end) {
+static void child_main(const struct place *place, int loops, bool to_the_end) {
     struct run run;
-    run_start(&run, place, 2);
+    run_start(&run, place, loops);
     /* What came out is no more than what went in: begin a little before that. */
     struct seen out = read_topic(run.log, TOPIC_ORDER_EVENTS);
     int from = (int)(out.records > 20 ? out.records - 20 : 0);
@@ -24,8 +24,7 @@ static void child_main(const struct place *place, bool to_the_end) {
     _exit(0);
 }
 
-static void test_killed_again_and_again(void **state) {
-    struct place *place = *state;
+static void kill_again_and_again(struct place *place, int loops) {
     unsigned seed = 7;
     int killed = 0;
     for (int i = 0; i <= KILLS; i++) {
@@ -34,7 +33,7 @@ static void test_killed_again_and_again(void **state) {
         if (child == 0) {
             int quiet = open("/dev/null", 1);
             dup2(quiet, 2);
-            child_main(place, i == KILLS);
+            child_main(place, loops, i == KILLS);
         }
         if (i < KILLS) {
             clock_sleep_ms(60 + rand_r(&seed) % 250);
@@ -62,10 +61,19 @@ static void test_killed_again_and_again(void **state) {
     run_stop(&run);
 }
 
+static void test_killed_again_and_again(void **state) {
+    kill_again_and_again(*state, 2);
+}
+
+static void test_fused_and_killed_again_and_again(void **state) {
+    kill_again_and_again(*state, FUSED);
+}
+
 int main(void) {
     if (!database_is_there())
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
-    const struct CMUnitTest tests[] = {PLACED(test_killed_again_and_again)};
+    const struct CMUnitTest tests[] = {PLACED(test_killed_again_and_again),
+                                       PLACED(test_fused_and_killed_again_and_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,8 +31,9 @@ enum { PARTITIONS = 3, ORDERS = 40, SETTLE_MS = 60000 };
  * that carries how many it has counted for that order. Rows hold the count, as text, in a state/shard.
  *
  * What `first` does besides is told by the pick's actor: "poison" is refused, "timer" sets a timer, "call" calls the
- * outside, "unwanted" is a decider's bug. Of a timer or an answer comes a CancelOrder by "timer" or "called"; a "bad
- * timer", and an answer that says "missing", cannot be decided. ---- */
+ * outside, "unwanted" is a decider's bug, and "spoil" makes a CancelOrder that `second` refuses. Of a timer or an
+ * answer comes a CancelOrder by "timer" or "called"; a "bad timer", and an answer that says "missing", cannot be
+ * decided. ---- */
 
 static inline int64_t count_up(struct room *room, int table, struct str key) {
     struct row *row = room_row(room, table, key);
@@ -101,13 +102,18 @@ static inline bool first_decide(struct room *room, const struct input *input, co
     if (str_eq(pick->actor, STR("unwanted")))
         count_up(room, 0, STR("a row that was not wanted"));
     int64_t count = count_up(room, 0, key);
-    emit_cancel(room, key, arena_printf(room->arena, "%lld", (long long)count), pick->body_hash);
+    bool spoil = str_eq(pick->actor, STR("spoil"));
+    emit_cancel(room, key, spoil ? STR("spoiled") : arena_printf(room->arena, "%lld", (long long)count),
+                pick->body_hash);
     return true;
 }
 
 static inline bool second_decide(struct room *room, const struct input *input, const char **why) {
-    (void)why;
     struct str key = input->envelope->key;
+    if (str_eq(input->message->order_cancel_order.actor, STR("spoiled"))) {
+        *why = "it is spoiled";
+        return false;
+    }
     struct message out = {.type = MESSAGE_ORDER_PROCESSING};
     out.order_processing = (struct order_processing){.order_id = key, .version = (int32_t)count_up(room, 0, key)};
     room_emit(room, STR(TOPIC_ORDER_EVENTS), key, key, &out);
@@ -182,6 +188,8 @@ struct run {
     struct locations locations;
 };
 
+enum { FUSED = -1 }; /* for `loops`: both toys in one */
+
 static inline void run_start_calling(struct run *run, const struct place *place, int loops, effect_call *call,
                                      void *user) {
     struct err err = {0};
@@ -191,9 +199,9 @@ static inline void run_start_calling(struct run *run, const struct place *place,
     if (!log_open(place->log_url, &options, &run->log, &err) || !topics_create(run->log, PARTITIONS, &err) ||
         !log_producer_open(run->log, NULL, &run->producer, &err))
         fail_msg("%s", err.detail);
-    for (int i = 0; i < loops; i++) {
+    for (int i = 0; i < (loops == FUSED ? 1 : loops); i++) {
         struct loop_config config = {.deciders = &toys[i],
-                                     .decider_count = 1,
+                                     .decider_count = loops == FUSED ? 2 : 1,
                                      .log = run->log,
                                      .database_url = place->database_url,
                                      .shop = &run->shop,
