@@ -10,6 +10,7 @@ writes: FOLDER/away is made by the test just before PostgreSQL is killed, FOLDER
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 import urllib.error
@@ -80,6 +81,11 @@ def reads(folder):
     path = "/v1/products/" + urllib.request.quote(sku, safe="")
     order = order_of(token, sku, "kept")
     cart = must(201, call("POST", "/v1/carts", token, "more", wait=10))["cart_id"]
+    # Redis is told first: PostgreSQL's views follow a moment later, and are to stand in from now on.
+    until("PostgreSQL's views know the cart and the order", lambda: subprocess.run(
+        ["psql", "-XAtq", "-d", os.environ["DATABASE_URL"], "-c",
+         f"SELECT count(*) FROM view.carts c, view.orders o WHERE c.cart_id = '{cart}' AND o.order_id = '{order}'"],
+        check=True, capture_output=True, text=True).stdout.strip() == "1")
     (folder / "ready").touch()
     counts, bad, slowest, quantity = {}, [], 0.0, 0
     while not (folder / "stop").exists():
