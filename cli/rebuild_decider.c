@@ -1,6 +1,5 @@
 #include "cli/rebuild_decider.h"
 
-#include "consumers/replay.h"
 #include "core/base/clock.h"
 #include "core/codec/avro.h"
 #include "core/log/envelope.h"
@@ -273,8 +272,7 @@ static bool lock_shard(struct decider_shard *shard, struct err *err) {
 
 static bool mend_locked(struct decider_shard *shard, bool *ret_done, struct buf *missing, struct err *err) {
     int64_t mended = 0;
-    if (!lock_shard(shard, err) || !replay_changes(shard->pg, shard->config->service->decider, shard->index, err) ||
-        !fold_the_rest(shard, ret_done, missing, err))
+    if (!lock_shard(shard, err) || !fold_the_rest(shard, ret_done, missing, err))
         return false;
     if (!*ret_done) {
         pg_rollback(shard->pg);
