@@ -222,13 +222,6 @@ static struct id uuid_own(uint8_t uuid[UUID_SIZE], struct str shopper_id, const 
     return uuid_text(uuid);
 }
 
-struct id id_owned_random(struct str shopper_id, const struct secret_pair *secrets) {
-    uint8_t uuid[UUID_SIZE];
-    random_bytes(uuid, sizeof uuid);
-    uuid_put_time(uuid, clock_now_us()); /* near in time, near in an index */
-    return uuid_own(uuid, shopper_id, secrets);
-}
-
 struct id id_owned_derive(struct str shopper_id, const struct str *parts, size_t n, const struct secret_pair *secrets) {
     BUF_AUTO data = {0};
     add_part(&data, shopper_id);

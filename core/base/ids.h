@@ -27,7 +27,6 @@ struct secret_pair {
 struct id id_random(void);                              /* UUIDv7-like: time-ordered, random rest (RFC 9562, 5.7) */
 struct id id_derive(const struct str *parts, size_t n); /* UUIDv8 of SHA-256 over the length-prefixed parts */
 bool id_valid(struct str text);                         /* shape only */
-struct id id_owned_random(struct str shopper_id, const struct secret_pair *secrets);
 struct id id_owned_derive(struct str shopper_id, const struct str *parts, size_t n, const struct secret_pair *secrets);
 bool id_owned_by(struct str id, struct str shopper_id, const struct secret_pair *secrets); /* constant time */
 

@@ -323,7 +323,7 @@ static void stock_goes_to_its_location_s_partition(void **state) {
 
 static void a_parcel_is_picked_dispatched_and_delivered(void **state) {
     struct server *s = *state;
-    struct id order_id = id_owned_random(STR("whoever"), &s->config.id_secrets);
+    struct id order_id = id_owned_derive(STR("whoever"), (const struct str[]){STR("order")}, 1, &s->config.id_secrets);
     const struct ask asks[] = {
         {.path = "pick"},
         {.path = "dispatch", .body = "{\"carrier\":\"UPS\",\"tracking\":\"1Z9999999999999999\"}"},
