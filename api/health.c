@@ -2,6 +2,7 @@
 
 #include "api/answer.h"
 #include "api/flights.h"
+#include "api/readiness.h"
 #include "api/reads.h"
 #include "api/request.h"
 #include "api/routes.h"
@@ -94,55 +95,17 @@ static void check_all(const struct api *api, struct checks *checks) {
     checks_add(checks, wanted(lists), lists ? STR_NULL : STR("PostgreSQL does not answer"), "lists");
 }
 
-static bool all_ready(const struct checks *checks) {
-    for (size_t i = 0; i < checks->count; i++)
-        if (checks->items[i].state == CHECK_FAILED)
-            return false;
-    return true;
-}
-
-static const char *const state_names[] = {[CHECK_OK] = "ok", [CHECK_WARNING] = "warning", [CHECK_FAILED] = "failed"};
-
-static void write_lines(const struct checks *checks, struct buf *ret) {
-    for (size_t i = 0; i < checks->count; i++) {
-        const struct check *check = &checks->items[i];
-        buf_printf(ret, "%-7s  %s%s%s\n", state_names[check->state], check->name, check->why[0] ? ": " : "",
-                   check->why);
-    }
-}
-
-static void write_json(const struct checks *checks, bool ready, struct buf *ret) {
-    buf_printf(ret, "{\"status\":\"%s\",\"checks\":[", ready ? "ready" : "unready");
-    for (size_t i = 0; i < checks->count; i++) {
-        const struct check *check = &checks->items[i];
-        buf_printf(ret, "%s{\"name\":", i ? "," : "");
-        buf_add_json_string(ret, str_from(check->name));
-        buf_printf(ret, ",\"state\":\"%s\"", state_names[check->state]);
-        if (check->why[0]) {
-            buf_add_str(ret, STR(",\"detail\":"));
-            buf_add_json_string(ret, str_from(check->why));
-        }
-        buf_add_char(ret, '}');
-    }
-    buf_add_str(ret, STR("]}"));
-}
-
 void health_ready(struct request *request) {
     const struct api *api = request->api;
     struct str verbose = request_query(request, "verbose");
     CHECKS_AUTO checks = {0};
     check_all(api, &checks);
     /* The details explain what `ready` has said; they do not add to it. */
-    bool ready = all_ready(&checks);
+    bool ready = readiness_of(&checks);
     int status = ready ? 200 : 503;
     if (verbose.ptr && api->config.report)
         api->config.report(api->config.ready_user, &checks);
-    if (verbose.ptr && str_eq(verbose, STR("json"))) {
-        write_json(&checks, ready, answer_json(request, status));
-        return;
-    }
-    struct buf *reply = answer_text(request, status, "text/plain; charset=utf-8");
-    if (verbose.ptr)
-        write_lines(&checks, reply);
-    buf_add_str(reply, ready ? STR("ready\n") : STR("unready\n"));
+    bool json = verbose.ptr && str_eq(verbose, STR("json"));
+    readiness_write(&checks, ready, verbose,
+                    json ? answer_json(request, status) : answer_text(request, status, "text/plain; charset=utf-8"));
 }

@@ -21,11 +21,15 @@ struct cli_command {
     int (*main)(int argc, char **argv);
 };
 
+extern const char up_help[], api_help[], consume_help[], project_help[];
 extern const char tail_help[], lag_help[], top_help[], topics_help[], verify_help[], feed_help[], provider_help[],
     dlq_help[], payments_help[], bench_help[], export_help[];
 extern const char rebuild_help[];
 int rebuild_main(int argc, char **argv);
 int up_main(int argc, char **argv);
+int api_main(int argc, char **argv);
+int consume_main(int argc, char **argv);
+int project_main(int argc, char **argv);
 int tail_main(int argc, char **argv);
 int export_main(int argc, char **argv);
 int lag_main(int argc, char **argv);

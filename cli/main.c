@@ -8,52 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char up_help[] =
-    "Usage: orderlog up\n"
-    "\n"
-    "Runs the whole shop in one process: the HTTP API, the deciders and the read models, each on threads of its own,\n"
-    "over the embedded log. Ends cleanly on SIGTERM or SIGINT. Logs go to standard error.\n"
-    "\n"
-    "Settings, from the environment or the file named by ORDERLOG_CONFIG. KEY_FILE names a file that holds KEY's "
-    "value;\n"
-    "a secret may have a second one, KEY_PREVIOUS, that is still good for what it signed.\n"
-    "  ORDERLOG_LOG                       the log: sqlite:///path/log.db\n"
-    "  DATABASE_URL                       PostgreSQL, as a libpq URI\n"
-    "  REDIS_URL                          redis://host:port or unix:///path\n"
-    "  ORDERLOG_PROVIDER                  the payment provider's URL, or 'instant': every payment is authorised at "
-    "once\n"
-    "  ORDERLOG_PROVIDER_SECRET           its API key\n"
-    "  ORDERLOG_PROVIDER_TIMEOUT_MS       that a call to it may take (10000)\n"
-    "  ORDERLOG_SESSION_SECRET            signs shoppers' tokens: at least 32 bytes, as the next two\n"
-    "  ORDERLOG_ID_SECRET                 marks whose carts and orders are whose\n"
-    "  ORDERLOG_PERSONAL_SECRET           names personal details without telling them\n"
-    "and if need be\n"
-    "  ORDERLOG_LISTEN                    the API's address (127.0.0.1:8080)\n"
-    "  ORDERLOG_OPERATOR_TOKENS           operators: lines NAME:TOKEN (none)\n"
-    "  ORDERLOG_WEBHOOK_SECRET            signs the provider's webhooks: 16 bytes or more (none are taken)\n"
-    "  ORDERLOG_CURRENCY                  the only currency, ISO 4217 (USD)\n"
-    "  ORDERLOG_LOCATIONS                 stock locations and their partitions; the first one serves orders (main:0)\n"
-    "  ORDERLOG_PARTITIONS                of each topic, when the log is made (4)\n"
-    "  ORDERLOG_PAYMENT_DEADLINE_SECONDS  to pay for an order (1800)\n"
-    "  ORDERLOG_CART_ABANDON_SECONDS      until an untouched cart is abandoned (2592000)\n"
-    "  ORDERLOG_HOLD_EXPIRY_SECONDS       that a request waits for an order not yet known (60)\n"
-    "  ORDERLOG_API_THREADS, ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS   the API's limits (0: chosen by itself)\n"
-    "  ORDERLOG_WAITERS                   requests that may wait to read their writes (4096)\n"
-    "  ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER   order streams that may be open (4096, 16)\n"
-    "  ORDERLOG_RATE_SHOPPER, ORDERLOG_RATE_SHOPPER_BURST   requests a second, and at once (50, 500; 0: any number)\n"
-    "  ORDERLOG_RATE_ADDRESS, ORDERLOG_RATE_ADDRESS_BURST   the same by address; 0 behind a proxy (200, 1000)\n"
-    "  ORDERLOG_SHED_LAG_RECORDS          records that may wait to be decided until writes are refused (200000; 0: "
-    "any)\n"
-    "  ORDERLOG_SHED_LAG_SECONDS          that the oldest of them may have waited by then (30; 0: any)\n"
-    "  ORDERLOG_LOG_LEVEL                 debug, info, warn or error (info)\n"
-    "\n"
-    "Exit codes: 0 ended when asked to; 2 wrong usage, or it could not start.\n"
-    "\n"
-    "Example:\n"
-    "  infra/local/up                 # starts it with PostgreSQL, Redis and the payment sandbox on this machine\n";
-
 static const struct cli_command commands[] = {
     {"up", "Run every role in one process", up_help, up_main},
+    {"api", "Run the HTTP API", api_help, api_main},
+    {"consume", "Run deciders", consume_help, consume_main},
+    {"project", "Keep read models", project_help, project_main},
     {"tail", "Show records of the log, and follow it", tail_help, tail_main},
     {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
@@ -91,7 +50,7 @@ static void global_help(void) {
     puts(
         "\n"
         "Settings come from flags, then the environment, then the file named by ORDERLOG_CONFIG (lines KEY=value):\n"
-        "  ORDERLOG_LOG   the log's URL, as sqlite:///path/log.db\n"
+        "  ORDERLOG_LOG   the log's URL, as sqlite:///path/log.db or kafka://host:9092\n"
         "  DATABASE_URL   PostgreSQL, as a libpq URI\n"
         "  REDIS_URL      Redis, as redis://host:port or unix:///path\n"
         "Each command's --help names those that it reads. NO_COLOR turns colours off.\n"

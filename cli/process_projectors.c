@@ -1,0 +1,114 @@
+#include "cli/process_projectors.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "core/base/logging.h"
+#include "core/base/thread.h"
+#include "projections/loop.h"
+
+/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. */
+enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200 };
+
+enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
+
+struct projector {
+    struct projectors *all;
+    struct projector_config config;
+    struct projector_waker waker;
+    struct projector_status status;
+    size_t count; /* how many its thread has, from this one on; 0: another's thread has it */
+    pthread_t thread;
+    bool started;
+};
+
+struct projectors {
+    struct log *log;
+    struct projector items[PROJECTORS_MAX];
+    size_t count;
+    atomic_bool stop;
+    atomic_bool failed;
+};
+
+/* Those of one store, from the first that has the thread on. */
+static void *projectors_main(void *user) {
+    struct projector *first = user;
+    const struct projector_config *configs[VIEW_COUNT];
+    struct err err = {0};
+    if (first->count > 1)
+        thread_name("%s-views", first->config.store->name);
+    else
+        thread_name("pg-%s", first->config.view->name);
+    for (size_t i = 0; i < first->count; i++)
+        configs[i] = &first[i].config;
+    if (!projector_run_together(first->all->log, configs, first->count, &first->all->stop, &err)) {
+        logging_err(&err, "projector.stopped", "store=%s view=%s", first->config.store->name,
+                    first->count > 1 ? "all" : first->config.view->name);
+        atomic_store(&first->all->failed, true);
+    }
+    return NULL;
+}
+
+/* Redis's views share a thread, because they share round trips. PostgreSQL's have one each: what is wrong with one does
+ * not hold up the others. */
+static void add_store(struct projectors *projectors, enum process_store store, const struct projectors_config *config) {
+    for (size_t i = 0; i < VIEW_COUNT; i++) {
+        struct projector *projector = &projectors->items[projectors->count++];
+        bool redis = store == PROCESS_REDIS;
+        *projector = (struct projector){
+            .all = projectors, .waker = PROJECTOR_WAKER_INIT, .status = PROJECTOR_STATUS_INIT, .count = 1};
+        if (redis)
+            projector->count = i == 0 ? VIEW_COUNT : 0;
+        projector->config = (struct projector_config){.store = redis ? &projector_redis : &projector_postgres,
+                                                      .url = config->urls[store],
+                                                      .view = views_all[i],
+                                                      .shop = config->shop,
+                                                      .status = &projector->status,
+                                                      .waker = &projector->waker,
+                                                      .linger_ms = redis ? REDIS_LINGER_MS : POSTGRES_LINGER_MS};
+    }
+}
+
+bool projectors_start(const struct projectors_config *config, struct projectors **ret, struct err *err) {
+    struct projectors *projectors = mem_zalloc(sizeof *projectors);
+    projectors->log = config->log;
+    for (int store = 0; store < PROCESS_STORES; store++)
+        if (config->urls[store])
+            add_store(projectors, (enum process_store)store, config);
+    for (size_t i = 0; i < projectors->count; i++) {
+        struct projector *projector = &projectors->items[i];
+        if (!projector->count)
+            continue;
+        if (pthread_create(&projector->thread, NULL, projectors_main, projector) != 0) {
+            projectors_stop(projectors);
+            return err_set(err, ERR_INTERNAL, "no thread can be started");
+        }
+        projector->started = true;
+    }
+    *ret = projectors;
+    return true;
+}
+
+bool projectors_run(const struct projectors *projectors) {
+    return !atomic_load(&projectors->failed);
+}
+
+void projectors_check(struct projectors *projectors, struct checks *checks) {
+    for (size_t i = 0; i < projectors->count; i++)
+        projector_check(&projectors->items[i].status, checks);
+}
+
+void projectors_stop(struct projectors *projectors) {
+    if (!projectors)
+        return;
+    atomic_store(&projectors->stop, true);
+    for (size_t i = 0; i < projectors->count; i++)
+        projector_wake(&projectors->items[i].waker);
+    for (size_t i = 0; i < projectors->count; i++)
+        if (projectors->items[i].started)
+            pthread_join(projectors->items[i].thread, NULL);
+    for (size_t i = 0; i < projectors->count; i++)
+        projector_status_free(&projectors->items[i].status);
+    free(projectors);
+}
