@@ -8,6 +8,7 @@
 #   DIR/logs/        NAME.log
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$tools/kafka.sh"
 
 # In the order of their start; they stop in the opposite one.
 services=(postgres redis provider up)
