@@ -1,0 +1,85 @@
+#include "core/http/http.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <strings.h>
+
+static void init_curl(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
+    struct buf *body = user;
+    if (body->len + size * count > HTTP_ANSWER_MAX)
+        return 0;
+    buf_add(body, bytes, size * count);
+    return size * count;
+}
+
+static struct curl_slist *header_list(struct str lines) {
+    /* No "Expect: 100-continue": some servers never answer it, and what is sent is short. */
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    for (struct str rest = lines; rest.ptr && rest.len;) {
+        BUF_AUTO line = {0};
+        buf_add_str(&line, str_cut(rest, '\n', &rest));
+        if (line.len)
+            list = curl_slist_append(list, line.ptr);
+    }
+    return list;
+}
+
+static void set_request(CURL *handle, const struct http_request *request) {
+    const char *method = request->method ? request->method : "GET";
+    if (request->body.ptr) {
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, (long)request->body.len);
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request->body.ptr);
+    }
+    curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(handle, CURLOPT_URL, request->url);
+    if (request->ca_file)
+        curl_easy_setopt(handle, CURLOPT_CAINFO, request->ca_file);
+    if (request->direct)
+        curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(request->connect_ms ? request->connect_ms : request->timeout_ms));
+    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle, CURLOPT_USERAGENT, "orderlog/" ORDERLOG_VERSION);
+}
+
+static bool fail(CURLcode code, const char *text, struct err *err) {
+    enum err_kind kind = code == CURLE_OPERATION_TIMEDOUT                                  ? ERR_TIMEOUT
+                         : code == CURLE_URL_MALFORMAT || code == CURLE_SSL_CACERT_BADFILE ? ERR_CONFIG
+                                                                                           : ERR_IO;
+    if (code == CURLE_WRITE_ERROR)
+        return err_set(err, kind, "the answer is longer than %d bytes", HTTP_ANSWER_MAX);
+    return err_set(err, kind, "%s", *text ? text : curl_easy_strerror(code));
+}
+
+bool http_call(const struct http_request *request, struct http_answer *ret, struct err *err) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    char text[CURL_ERROR_SIZE] = "";
+    if (strncasecmp(request->url, "http://", 7) != 0 && strncasecmp(request->url, "https://", 8) != 0)
+        return err_set(err, ERR_CONFIG, "not an http(s) URL");
+    pthread_once(&once, init_curl);
+    CURL *handle = curl_easy_init();
+    if (!handle)
+        return err_set(err, ERR_IO, "libcurl has no handle");
+    struct curl_slist *headers = header_list(request->headers);
+    set_request(handle, request);
+    buf_reset(&ret->body);
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, &ret->body);
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, text);
+    CURLcode code = curl_easy_perform(handle);
+    if (code == CURLE_OK)
+        curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &ret->status);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(handle);
+    return code == CURLE_OK || fail(code, text, err);
+}
+
+void http_answer_free(struct http_answer *answer) {
+    buf_free(&answer->body);
+}

@@ -1,0 +1,32 @@
+/* One HTTP call, for what calls a service now and then (credentials, the schema registry): over libcurl, blocking, on
+ * the caller's thread, without redirects. Any thread. */
+#ifndef ORDERLOG_HTTP_HTTP_H
+#define ORDERLOG_HTTP_HTTP_H
+
+#include "core/base/err.h"
+
+enum { HTTP_ANSWER_MAX = 4 << 20 };
+
+struct http_request {
+    const char *method;  /* NULL: GET */
+    const char *url;     /* http:// or https:// */
+    struct str headers;  /* lines "Name: value\n" */
+    struct str body;     /* ptr NULL: none */
+    int64_t connect_ms;  /* until a connection stands; 0: timeout_ms */
+    int64_t timeout_ms;  /* for all of it */
+    const char *ca_file; /* PEM; NULL: the system's */
+    bool direct;         /* past any proxy, for addresses that mean this machine */
+};
+
+struct http_answer {
+    long status;
+    struct buf body; /* owned */
+};
+
+/* Any answer is a success, whatever its status. ERR_TIMEOUT, ERR_IO: there was none; ERR_CONFIG: the URL or the CA file
+ * cannot be used. *ret is all-zero at first; its body is replaced. */
+CHECK_RESULT bool http_call(const struct http_request *request, struct http_answer *ret, struct err *err);
+void http_answer_free(struct http_answer *answer);
+#define HTTP_ANSWER_AUTO __attribute__((cleanup(http_answer_free))) struct http_answer
+
+#endif
