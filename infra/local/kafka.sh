@@ -40,36 +40,48 @@ kafka_command() {
     printf '%s\n' "${java[@]}" "$data/kafka/$1.properties"
 }
 
-# Sets kafka_brokers, kafka_servers (HOST:PORT,…) and kafka_ports (a broker's and its controller's, by turns), as
+# Sets brokers (how many), kafka_servers (HOST:PORT,…) and kafka_ports (a broker's and its controller's, by turns), as
 # kafka_prepare wrote them.
 kafka_know() {
     local i
     read -ra kafka_ports <"$data/kafka/ports"
-    kafka_brokers=$((${#kafka_ports[@]} / 2)) kafka_servers='' kafka_controllers=''
-    for ((i = 0; i < kafka_brokers; i++)); do
+    brokers=$((${#kafka_ports[@]} / 2)) kafka_servers='' kafka_controllers=''
+    for ((i = 0; i < brokers; i++)); do
         kafka_servers+=,127.0.0.1:${kafka_ports[2 * i]}
         kafka_controllers+=,$((i + 1))@127.0.0.1:${kafka_ports[2 * i + 1]}
     done
     kafka_servers=${kafka_servers:1} kafka_controllers=${kafka_controllers:1}
 }
 
-# kafka_prepare BROKERS [PORT]: settings and formatted folders. A cluster that is there keeps its number and ports.
+# kafka_choose_ports COUNT FIRST [EARLIER...]
+kafka_choose_ports() {
+    local count=$1 ports=(${2:+"$2"}) port
+    [ -z "$2" ] || ! port_taken "$2" || die "port $2 is taken"
+    shift 2
+    [ "${#ports[@]}" = 0 ] || shift "$(($# > 0))"
+    while [ "${#ports[@]}" -lt "$count" ]; do
+        port=${1:-$(free_port)}
+        shift "$(($# > 0))"
+        [[ " ${ports[*]} " == *" $port "* ]] || port_taken "$port" || ports+=("$port")
+    done
+    echo "${ports[*]}" >"$data/kafka/ports"
+}
+
+# kafka_prepare BROKERS [PORT]: settings and formatted folders, while no broker runs. A cluster that is there keeps its
+# number of brokers, and its ports, if nobody else has them.
 kafka_prepare() {
-    local ports=() n cluster
+    local n cluster
     mkdir -p "$data/kafka"
-    if [ ! -s "$data/kafka/ports" ]; then
-        while [ "${#ports[@]}" -lt $((2 * $1)) ]; do
-            n=$(free_port)
-            [ "${#ports[@]}" != 0 ] || n=${2:-$n}
-            [[ " ${ports[*]} " == *" $n "* ]] || ports+=("$n")
-        done
-        echo "${ports[*]}" >"$data/kafka/ports"
+    if [ ! -s "$data/kafka/cluster" ]; then
+        kafka_choose_ports $((2 * $1)) "${2:-}"
         head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=' >"$data/kafka/cluster"
     fi
     kafka_know
-    [ "$kafka_brokers" = "$1" ] || die "the cluster in $data/kafka has $kafka_brokers broker(s), not $1"
+    [ "$brokers" = "$1" ] || die "the cluster in $data/kafka has $brokers broker(s), not $1"
+    kafka_choose_ports $((2 * $1)) "${2:-}" "${kafka_ports[@]}"
+    kafka_know
     cluster=$(<"$data/kafka/cluster")
-    for ((n = 1; n <= kafka_brokers; n++)); do
+    for ((n = 1; n <= brokers; n++)); do
         kafka_settings "$n" >"$data/kafka/$n.properties"
         [ -e "$data/kafka/$n/meta.properties" ] || kafka_format "$n" "$cluster"
     done
@@ -88,8 +100,8 @@ kafka_format() {
 # Three brokers are set as a cluster is that must not lose what it acknowledged: each record is on two before that. Sessions
 # are shorter than Kafka's own 9 s, so that a broker's partitions are led by others sooner, and it is back sooner.
 kafka_settings() {
-    local n=$1 replicas=$kafka_brokers in_sync=1
-    [ "$kafka_brokers" = 1 ] || in_sync=2
+    local n=$1 replicas=$brokers in_sync=1
+    [ "$brokers" = 1 ] || in_sync=2
     cat <<END
 process.roles=broker,controller
 node.id=$n
@@ -125,26 +137,25 @@ END
 kafka_answers() {
     local server
     for server in ${kafka_servers//,/ }; do
-        ! python3 -B "$tools/kafka/ready.py" "$server" "$kafka_brokers" || return 0
+        ! python3 -B "$tools/kafka/ready.py" "$server" "$brokers" || return 0
     done
     return 1
 }
 
 kafka_name() {
-    if [ "$kafka_brokers" = 1 ]; then echo kafka; else echo "kafka-$1"; fi
+    if [ "$brokers" = 1 ]; then echo kafka; else echo "kafka-$1"; fi
 }
 
-# kafka_start BROKERS [PORT]: and waits until all are there.
-kafka_start() {
+kafka_launch() {
     local n command
-    kafka_prepare "$@"
-    for ((n = 1; n <= kafka_brokers; n++)); do
+    for ((n = 1; n <= brokers; n++)); do
         mapfile -t command < <(kafka_command "$n")
         service_start "$(kafka_name "$n")" "${command[@]}"
     done
     kafka_await
 }
 
+# One that is up may still have to hear of the others.
 kafka_await() {
     service_await "$(kafka_name 1)" 90 kafka_answers
 }

@@ -3,28 +3,38 @@
 #
 #   DIR/env          what a shell or a test needs to talk to the stack (mode 0600)
 #   DIR/data/        log.db, provider.db, PostgreSQL's and Redis's folders
+#   DIR/data-kafka/  the same of a stack over Kafka, whose log is kafka/: neither kind knows of the other's orders
 #   DIR/secrets/     made once, never shown
-#   DIR/run/         NAME.pid: the serving process; NAME.supervisor: who restarts it; NAME.lock: held while either lives
+#   DIR/run/         NAME.pid: the serving process; NAME.supervisor: who restarts it; NAME.lock: held while either lives;
+#                    NAME.listen: where it answers /livez, /readyz and /metrics; services: all names; log: which kind
 #   DIR/logs/        NAME.log
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$tools/kafka.sh"
+. "$tools/roles.sh"
 
-# In the order of their start; they stop in the opposite one.
-services=(postgres redis provider up)
+# Where the first broker listens; by default anywhere.
+kafka_port=''
 # Options for the payment sandbox, besides those that it always has: space between.
 read -ra provider_options <<<"${ORDERLOG_STACK_PROVIDER_OPTIONS:-}"
 
-# What we make is ours alone; PostgreSQL's user, where it is another, may pass through to its folders.
+# stack_at DIR [embedded|kafka]: by default the kind that was started last. What we make is ours alone; PostgreSQL's user,
+# where it is another, may pass through to its folders.
 stack_at() {
     umask 077
     [ -d "$1" ] || { mkdir -p "$(dirname "$1")" && mkdir -m 0711 "$1"; } || die "cannot make $1"
     dir=$(cd "$1" && pwd -P)
-    data=$dir/data pg_home=$dir/data/postgres run=$dir/run logs=$dir/logs secrets=$dir/secrets
+    run=$dir/run logs=$dir/logs secrets=$dir/secrets
     [ -w "$dir" ] || die "cannot write to $dir as $(id -un); was it made by another user?"
+    log=${2:-$(cat "$run/log" 2>/dev/null || echo embedded)}
     # A name for what cannot live in DIR itself.
     key=orderlog-$(printf '%s' "$dir" | sha256sum | cut -c1-12)
-    pg_outside=/var/lib/$key sockets_outside=/tmp/$key
+    sockets_outside=/tmp/$key
+    case $log in
+    embedded) data=$dir/data pg_outside=/var/lib/$key ;;
+    kafka) data=$dir/data-kafka pg_outside=/var/lib/$key-kafka ;;
+    esac
+    pg_home=$data/postgres
 }
 
 # PostgreSQL refuses to run as root, so root runs it as the package's user. Where that user cannot reach DIR, its data are
@@ -81,7 +91,11 @@ write_env() {
     {
         export_line ORDERLOG_API "http://127.0.0.1:$port"
         export_line ORDERLOG_LISTEN "127.0.0.1:$port"
-        export_line ORDERLOG_LOG "sqlite://$data/log.db"
+        if [ "$log" = embedded ]; then
+            export_line ORDERLOG_LOG "sqlite://$data/log.db"
+        else
+            export_line ORDERLOG_LOG "kafka://$kafka_servers"
+        fi
         export_line DATABASE_URL "postgresql:///orderlog?host=$(urlencode "$pg_socket")&user=orderlog"
         export_line REDIS_URL "unix://$redis_socket"
         export_line ORDERLOG_OPERATOR_TOKEN "$(<"$secrets/operator")"
@@ -129,14 +143,14 @@ signal_to() {
     [ -z "$2" ] || kill -s "$1" "$2" 2>/dev/null || true
 }
 
-# Asks once, kills after 30 s. Where the supervisor is gone, the process itself is asked.
+# service_stop NAME [SECONDS]: asks once, kills after 30 s. Where the supervisor is gone, the process itself is asked.
 service_stop() {
-    local name=$1 tenths
+    local name=$1 seconds=${2:-30} tenths
     for ((tenths = 0; tenths < 400; tenths++)); do
         service_runs "$name" || break
         case $tenths in
         0) signal_to TERM "$(supervisor_pid "$name" || service_pid "$name")" ;;
-        300)
+        "${seconds}0")
             say "$name does not stop; killing it"
             signal_to KILL "$(service_pid "$name")"
             ;;
@@ -144,7 +158,21 @@ service_stop() {
         sleep 0.1
     done
     ! service_runs "$name" || die "$name could not be stopped; see $logs/$name.log"
-    rm -f "$run/$name.pid" "$run/$name.supervisor"
+    rm -f "$run/$name.pid" "$run/$name.supervisor" "$run/$name.listen"
+}
+
+# stop_together SECONDS NAME...
+stop_together() {
+    local seconds=$1 name stoppers=() stopper failed=''
+    shift
+    for name in "$@"; do
+        service_stop "$name" "$seconds" &
+        stoppers+=($!)
+    done
+    for stopper in "${stoppers[@]}"; do
+        wait "$stopper" || failed=1
+    done
+    [ -z "$failed" ] || die "not all could be stopped"
 }
 
 # service_await NAME SECONDS COMMAND...: until COMMAND succeeds.
@@ -262,33 +290,61 @@ up_await() {
 # --- all of it ------------------------------------------------------------------------------------------------------
 
 stack_runs() {
-    local name
-    for name in "${services[@]}"; do
-        ! service_runs "$name" || return 0
+    local lock
+    for lock in "$run"/*.lock; do
+        [ ! -e "$lock" ] || flock -n "$lock" true || return 0
     done
     return 1
 }
 
+# stack_start PORT
 stack_start() {
-    say "Starting PostgreSQL, Redis, the payment sandbox and orderlog in $dir"
     choose_places
     make_folders
+    name_services
+    echo "$log" >"$run/log"
+    printf '%s\n' "${services[@]}" >"$run/services"
+    if [ "$log" = kafka ]; then
+        "$tools/kafka/get" || die "there is no Kafka without that"
+        kafka_prepare "$brokers" "$kafka_port"
+    fi
     write_env "$1"
     # shellcheck source=/dev/null
     . "$dir/env"
-    postgres_start fsync=on synchronous_commit=on max_connections=60
+    say "Starting ${services[*]} in $dir"
+    [ "$log" = embedded ] || kafka_launch
+    postgres_start fsync=on synchronous_commit=on max_connections=$((60 + 20 * ${#roles[@]}))
     database_create
     redis_start
     provider_start
-    up_start
+    if [ "$log" = embedded ]; then
+        up_start
+    else
+        kafka_await
+        "$ORDERLOG_BIN" topics apply >>"$logs/topics.log" 2>&1 || {
+            cat "$logs/topics.log" >&2
+            die "the topics could not be made"
+        }
+        roles_start
+    fi
 }
 
 # Leaves nothing outside DIR.
 stack_stop() {
-    local i
-    for ((i = ${#services[@]} - 1; i >= 0; i--)); do
-        service_stop "${services[i]}"
+    local known=() own=() servers=() name
+    [ ! -e "$run/services" ] || mapfile -t known <"$run/services"
+    for name in "${known[@]}"; do
+        case $name in
+        kafka*) servers+=("$name") ;;
+        up | api | consume-* | project-*) own+=("$name") ;;
+        esac
     done
+    stop_together 30 "${own[@]}"
+    for name in provider redis postgres; do
+        service_stop "$name"
+    done
+    # Brokers that are left alone cannot go on as a cluster, and need not end as one.
+    stop_together 10 "${servers[@]}"
     pg_bring_home
     rm -rf "$sockets_outside"
 }

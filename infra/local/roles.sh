@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What runs in the stack, and orderlog's own processes over Kafka. stack.sh sources it.
+
+# stack_at and the callers set them.
+log='' run=''
+
+# Over Kafka: how many brokers, whether the deciders share a process (together) or have one each (apart), and how many
+# processes there are of each decider and projector.
+brokers=1 deciders=apart processes=1
+
+# Sets `services`, in the order of their start, and `roles`, those of them that are orderlog's own over Kafka. The first of
+# several processes of a kind has the kind's name.
+name_services() {
+    local kinds kind i
+    services=() roles=()
+    if [ "$log" = embedded ]; then
+        services=(postgres redis provider up)
+        return
+    fi
+    for ((i = 1; i <= brokers; i++)); do
+        services+=("$(kafka_name "$i")")
+    done
+    if [ "$deciders" = together ]; then
+        kinds=(consume-all)
+    else
+        kinds=(consume-checkout consume-orders consume-inventory consume-payments consume-fulfilment)
+    fi
+    for kind in "${kinds[@]}" project-redis project-postgres; do
+        roles+=("$kind")
+        for ((i = 2; i <= processes; i++)); do
+            roles+=("$kind-$i")
+        done
+    done
+    roles+=(api)
+    services+=(postgres redis provider "${roles[@]}")
+}
+
+# The first port is the API's, as the settings have it; the others are anywhere.
+role_start() {
+    local name=$1 kind=${1%-[0-9]*} listen command
+    case $kind in
+    api) command=(api) listen=$ORDERLOG_LISTEN ;;
+    *) command=("${kind%%-*}" "${kind#*-}") listen=127.0.0.1:$(free_port) ;;
+    esac
+    echo "$listen" >"$run/$name.listen"
+    service_start "$name" "$ORDERLOG_BIN" "${command[@]}" --listen "$listen"
+}
+
+role_await() {
+    service_await "$1" 60 curl -fsS -m 5 -o /dev/null "http://$(<"$run/$1.listen")/readyz"
+}
+
+roles_start() {
+    local name
+    for name in "${roles[@]}"; do
+        role_start "$name"
+    done
+    roles_await
+}
+
+roles_await() {
+    local name
+    for name in "${roles[@]}"; do
+        role_await "$name"
+    done
+}
