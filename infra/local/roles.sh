@@ -2,7 +2,7 @@
 # What runs in the stack, and orderlog's own processes over Kafka. stack.sh sources it.
 
 # stack_at and the callers set them.
-log='' run=''
+log='' run='' provider=''
 
 # Over Kafka: how many brokers, whether the deciders share a process (together) or have one each (apart), and how many
 # processes there are of each decider and projector.
@@ -11,10 +11,11 @@ brokers=1 deciders=apart processes=1
 # Sets `services`, in the order of their start, and `roles`, those of them that are orderlog's own over Kafka. The first of
 # several processes of a kind has the kind's name.
 name_services() {
-    local kinds kind i
+    local kinds kind i sandbox=()
     services=() roles=()
+    [ "$provider" = instant ] || sandbox=(provider)
     if [ "$log" = embedded ]; then
-        services=(postgres redis provider up)
+        services=(postgres redis "${sandbox[@]}" up)
         return
     fi
     for ((i = 1; i <= brokers; i++)); do
@@ -32,7 +33,7 @@ name_services() {
         done
     done
     roles+=(api)
-    services+=(postgres redis provider "${roles[@]}")
+    services+=(postgres redis "${sandbox[@]}" "${roles[@]}")
 }
 
 # The first port is the API's, as the settings have it; the others are anywhere.

@@ -15,6 +15,10 @@
 
 # Where the first broker listens; by default anywhere.
 kafka_port=''
+# Who is asked for money: the payment sandbox, or nobody (instant: every payment is authorised at once).
+provider=sandbox
+# Of PostgreSQL, besides those that it always has.
+postgres_settings=()
 # Options for the payment sandbox, besides those that it always has: space between.
 read -ra provider_options <<<"${ORDERLOG_STACK_PROVIDER_OPTIONS:-}"
 
@@ -103,7 +107,11 @@ write_env() {
         export_line ORDERLOG_SESSION_SECRET_FILE "$secrets/session"
         export_line ORDERLOG_ID_SECRET_FILE "$secrets/id"
         export_line ORDERLOG_PERSONAL_SECRET_FILE "$secrets/personal"
-        export_line ORDERLOG_PROVIDER "http://127.0.0.1:$provider_port"
+        if [ "$provider" = instant ]; then
+            export_line ORDERLOG_PROVIDER instant
+        else
+            export_line ORDERLOG_PROVIDER "http://127.0.0.1:$provider_port"
+        fi
         export_line ORDERLOG_PROVIDER_SECRET_FILE "$secrets/provider"
         export_line ORDERLOG_WEBHOOK_SECRET_FILE "$secrets/webhook"
         export_line ORDERLOG_CURRENCY USD
@@ -297,11 +305,12 @@ stack_runs() {
     return 1
 }
 
-# stack_start PORT
-stack_start() {
+# stores_start PORT: the log's brokers, PostgreSQL, Redis; the settings are in DIR/env, and ours.
+stores_start() {
     choose_places
     make_folders
     name_services
+    say "Starting ${services[*]} in $dir"
     echo "$log" >"$run/log"
     printf '%s\n' "${services[@]}" >"$run/services"
     if [ "$log" = kafka ]; then
@@ -311,22 +320,30 @@ stack_start() {
     write_env "$1"
     # shellcheck source=/dev/null
     . "$dir/env"
-    say "Starting ${services[*]} in $dir"
     [ "$log" = embedded ] || kafka_launch
-    postgres_start fsync=on synchronous_commit=on max_connections=$((60 + 20 * ${#roles[@]}))
+    postgres_start fsync=on synchronous_commit=on max_connections=$((60 + 20 * ${#roles[@]})) "${postgres_settings[@]}"
     database_create
     redis_start
-    provider_start
+    [ "$log" = embedded ] || kafka_await
+}
+
+orderlog_start() {
     if [ "$log" = embedded ]; then
         up_start
-    else
-        kafka_await
-        "$ORDERLOG_BIN" topics apply >>"$logs/topics.log" 2>&1 || {
-            cat "$logs/topics.log" >&2
-            die "the topics could not be made"
-        }
-        roles_start
+        return
     fi
+    "$ORDERLOG_BIN" topics apply >>"$logs/topics.log" 2>&1 || {
+        cat "$logs/topics.log" >&2
+        die "the topics could not be made"
+    }
+    roles_start
+}
+
+# stack_start PORT
+stack_start() {
+    stores_start "$1"
+    [ "$provider" = instant ] || provider_start
+    orderlog_start
 }
 
 # Leaves nothing outside DIR.

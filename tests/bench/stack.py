@@ -54,6 +54,9 @@ class Stack:
     def pid(self, name):
         return int((self.dir / f"run/{name}.pid").read_text())
 
+    def services(self):
+        return (self.dir / "run/services").read_text(encoding="ascii").split()
+
     def __exit__(self, *_):
         subprocess.run([str(SCRIPT), "stop", str(self.dir)], check=False, stdout=sys.stderr)
         shutil.rmtree(self.dir, ignore_errors=True)

@@ -2,38 +2,35 @@
 # A stack to measure, in a folder of its own below var/: as infra/local/up has it, but with the instant payment provider, so
 # that no other program's work is measured. Run as:
 #
-#   tests/bench/stack.sh start DIR [SETTING...]    PostgreSQL, Redis, orderlog; SETTINGs are PostgreSQL's
-#   tests/bench/stack.sh stores DIR [SETTING...]   without orderlog
+#   tests/bench/stack.sh start DIR [OPTION...] [SETTING...]    the log, PostgreSQL, Redis, orderlog; SETTINGs: PostgreSQL's
+#   tests/bench/stack.sh stores DIR [OPTION...] [SETTING...]   without orderlog
 #   tests/bench/stack.sh stop DIR
+#
+# OPTIONs: --kafka, and with it --processes=N and --deciders=apart|together, as for infra/local/up.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../infra/local/stack.sh"
 
-services=(postgres redis up)
-
-start() {
-    local port
-    port=$(free_port)
-    choose_places
-    make_folders
-    write_env "$port"
-    sed -i "s|^export ORDERLOG_PROVIDER=.*|export ORDERLOG_PROVIDER='instant'|" "$dir/env"
-    # shellcheck source=/dev/null
-    . "$dir/env"
-    postgres_start fsync=on synchronous_commit=on max_connections=60 "$@"
-    database_create
-    redis_start
-}
-
-[ $# -ge 2 ] || die "usage: $0 start|stores|stop DIR [SETTING...]"
-action=$1
-stack_at "$2"
+[ $# -ge 2 ] || die "usage: $0 start|stores|stop DIR [OPTION...] [SETTING...]"
+action=$1 where=$2 kind=embedded
 shift 2
+for word in "$@"; do
+    case $word in
+    --kafka) kind=kafka ;;
+    --processes=*) processes=${word#*=} ;;
+    --deciders=*) deciders=${word#*=} ;;
+    --*) die "unknown option $word" ;;
+    *) postgres_settings+=("$word") ;;
+    esac
+done
+[ "$action" != stop ] || kind=''
+provider=instant
+stack_at "$where" "$kind"
 case $action in
 start | stores)
     trap 'stack_stop' EXIT
     need_binary
-    start "$@"
-    [ "$action" = stores ] || up_start
+    stores_start "$(free_port)"
+    [ "$action" = stores ] || orderlog_start
     trap - EXIT
     ;;
 stop)
