@@ -7,6 +7,8 @@
 
 /* How long a timer waits for its subject to be unparked. */
 #define PARKED_WAIT_US (INT64_C(10) * 1000 * 1000)
+/* How long one waits that fails each time: each of its tries has the shard taken over anew. */
+#define FAILED_WAIT_US (INT64_C(300) * 1000 * 1000)
 
 void batch_init(struct batch *batch, struct loop *loop) {
     memset(batch, 0, sizeof(*batch));
@@ -131,6 +133,14 @@ static void postpone(struct batch *batch, struct item *item) {
         item->open_outcome = true;
 }
 
+static void put_off(struct batch *batch, struct item *item) {
+    batch_set_timer(batch, item->envelope.key, item->input.timer, clock_now_us() + FAILED_WAIT_US);
+    metrics_add(item->shard->service->metrics.put_off, 1);
+    logging_write(LOG_ERROR, "timer.put_off", "service=%s key=%.*s timer=%.*s why=\"%s\"",
+                  item->shard->service->decider->service, STR_ARG(item->envelope.key), STR_ARG(item->input.timer),
+                  item->poison.detail);
+}
+
 static void decide_behind_parked(struct batch *batch, struct item *item) {
     if (item->source == ITEM_RECORD)
         batch_park(batch, item, "behind a parked record of the same subject", true);
@@ -157,6 +167,8 @@ static void decide_item(struct batch *batch, struct item *item) {
         decider->refuse_reused(&batch->room, &item->input);
     } else if (item->source != ITEM_PARKED && shard_is_parked(item->shard, item->envelope.subject)) {
         decide_behind_parked(batch, item);
+    } else if (item->poison.kind && item->source == ITEM_TIMER) {
+        put_off(batch, item);
     } else if (item->poison.kind) {
         batch_park(batch, item, item->poison.detail, false);
     } else if (!decider->decide(&batch->room, &item->input, &why)) {

@@ -1,5 +1,7 @@
 #include "consumers/flush.h"
 
+#include <stdlib.h>
+
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 
@@ -32,6 +34,29 @@ static enum next check_number(struct shard *shard, const struct envelope *envelo
             STR_ARG(envelope->topic), envelope->partition, (long long)envelope->offset, (long long)envelope->origin_seq,
             STR_ARG(envelope->origin), (long long)last + 1, (long long)envelope->origin_seq - 1);
     return NEXT_LOST;
+}
+
+static char *timer_name(const struct item *item) {
+    BUF_AUTO name = {0};
+    buf_printf(&name, "%.*s %.*s", STR_ARG(item->envelope.key), STR_ARG(item->input.timer));
+    return mem_strdup(buf_str(&name));
+}
+
+static void keep(char **place, char *text) {
+    free(*place);
+    *place = text;
+}
+
+void intake_set_aside(const struct item *item) {
+    struct shard *shard = item->shard;
+    if (item->source == ITEM_RECORD) {
+        shard->force_park_offset = item->record->offset;
+        shard->force_park_input = (int32_t)item->input_topic;
+    } else if (item->source == ITEM_TIMER) {
+        keep(&shard->put_off, timer_name(item));
+    } else if (item->source == ITEM_RESULT) {
+        keep(&shard->force_left, mem_strdup(item->result->effect.id));
+    }
 }
 
 static void check_forced(struct shard *shard, struct item *item) {
@@ -119,7 +144,16 @@ static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, b
     return true;
 }
 
-static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
+static void check_put_off(struct shard *shard, struct item *item) {
+    char *name = shard->put_off ? timer_name(item) : NULL;
+    if (name && !strcmp(name, shard->put_off)) {
+        err_set(&item->poison, ERR_POISON, "what comes of it cannot be kept");
+        keep(&shard->put_off, NULL);
+    }
+    free(name);
+}
+
+static bool add_due(struct batch *batch, struct shard *shard, int64_t max, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     PG_RESULT_AUTO *rows = NULL;
     if (flush_has_timers(batch->loop->flush, shard->slot) && !flush_now(batch->loop->flush, err))
@@ -127,7 +161,7 @@ static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
     pg_add_text(&params, str_from(shard->service->decider->service));
     pg_add_i64(&params, shard->index);
     pg_add_i64(&params, shard->fence_time_us);
-    pg_add_i64(&params, TIMERS_MAX);
+    pg_add_i64(&params, max);
     if (!pg_exec(batch->loop->pg,
                  "SELECT key, name FROM decider.timer WHERE service = $1 AND shard = $2::bigint AND due_us <= $3 "
                  "ORDER BY due_us, key, name LIMIT $4",
@@ -140,21 +174,22 @@ static bool add_due(struct batch *batch, struct shard *shard, struct err *err) {
         item->envelope = (struct envelope){.key = key, .subject = key, .timestamp_us = shard->fence_time_us};
         item->input.kind = INPUT_TIMER;
         item->input.timer = arena_dup(&batch->arena, pg_get_str(rows, i, 1));
+        check_put_off(shard, item);
         batch->touched[shard->slot] = true;
     }
     shard->timers_fired = true;
     return true;
 }
 
-bool intake_timers(struct batch *batch, struct err *err) {
+bool intake_timers(struct batch *batch, bool one, struct err *err) {
     struct loop *loop = batch->loop;
     int64_t now_us = clock_now_us();
-    for (int32_t s = 0; s < loop->shard_count; s++) {
+    for (int32_t s = 0; s < loop->shard_count && !(one && batch->item_count); s++) {
         struct shard *shard = &loop->shards[s];
         bool due;
         if (shard->status != SHARD_RUNNING)
             continue;
-        if (!past_fence(loop, shard, now_us, &due, err) || (due && !add_due(batch, shard, err)))
+        if (!past_fence(loop, shard, now_us, &due, err) || (due && !add_due(batch, shard, one ? 1 : TIMERS_MAX, err)))
             return false;
     }
     return true;
@@ -167,17 +202,25 @@ static bool is_open(const struct message *answer) {
            answer->intent_provider_answered.outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN;
 }
 
-void intake_results(struct batch *batch) {
+static void check_left(struct shard *shard, struct effect_result *result) {
+    if (!shard->force_left || !str_eq(result->effect.id, str_from(shard->force_left)))
+        return;
+    err_set(&result->err, ERR_INTERNAL, "%s", REASON_ANSWER_CANNOT_BE_KEPT);
+    keep(&shard->force_left, NULL);
+}
+
+void intake_results(struct batch *batch, size_t max) {
     struct loop *loop = batch->loop;
     struct effect_result *result;
     size_t taken = 0;
-    while (loop->effects && taken < LOOP_BATCH_MAX && (result = effects_take(loop->effects))) {
+    while (loop->effects && taken < max && (result = effects_take(loop->effects))) {
         taken++;
         struct shard *shard = &loop->shards[result->effect.shard];
         if (shard->status != SHARD_RUNNING || shard->epoch != result->effect.epoch) {
             effect_result_free(result);
             continue;
         }
+        check_left(shard, result);
         struct item *item = batch_add_item(batch);
         *item = (struct item){.source = ITEM_RESULT, .shard = shard, .message = result->answer, .result = result};
         item->envelope = (struct envelope){.key = result->effect.key,
@@ -189,6 +232,6 @@ void intake_results(struct batch *batch) {
         item->open_outcome = is_open(&result->answer);
         batch->touched[shard->slot] = true;
     }
-    if (taken == LOOP_BATCH_MAX)
+    if (taken == max)
         loop_wake(loop); /* there may be more: what woke us for those is used up */
 }

@@ -80,6 +80,8 @@ struct shard {
     int64_t parked_check_at_us;
     int64_t force_park_offset; /* a record that failed alone in the database: park it; -1: none */
     int32_t force_park_input;
+    char *force_left;      /* the intent whose answer failed alone: leave it to operators; NULL: none. Owned */
+    char *put_off;         /* the timer that failed alone, by key and name: later; NULL: none. Owned */
     bool marked_alone;     /* a batch of marked records failed in the database: one by one */
     int64_t force_kept_id; /* a marked record that failed alone: keep it parked; 0: none */
 };
@@ -101,6 +103,7 @@ struct service {
         struct metric *records;
         struct metric *duplicates;
         struct metric *parked;
+        struct metric *put_off;
         struct metric *take_overs;
         struct metric *halted;
         struct metric *emitted;
@@ -237,7 +240,7 @@ struct item {
     struct str body_hash;            /* of an API command; else ptr NULL */
     bool command;                    /* an API command whose id is remembered */
     enum item_repeated repeated;
-    struct err poison; /* kind not NONE: cannot be decoded */
+    struct err poison; /* kind not NONE: cannot be decoded, or (also of a timer) failed alone */
     int64_t parked_id;
     enum parked_status parked_status;
     struct effect_result *result; /* owned by the batch */
@@ -378,10 +381,12 @@ void batch_keep_changes(struct batch *batch);
 /* Records of a poll: filtered by their origin's numbers, read, and added as items. A record that a shard must not move
  * past halts it. */
 void intake_records(struct batch *batch, struct service *service);
-/* Timers that are due, of shards that have consumed all that the log held by then. */
-CHECK_RESULT bool intake_timers(struct batch *batch, struct err *err);
-/* Answers to calls. */
-void intake_results(struct batch *batch);
+/* Timers that are due, of shards that have consumed all that the log held by then; with `one`, of one shard one. */
+CHECK_RESULT bool intake_timers(struct batch *batch, bool one, struct err *err);
+/* Answers to calls, at most so many. */
+void intake_results(struct batch *batch, size_t max);
+/* A batch of this alone fails each time: when it comes again, it is set aside. */
+void intake_set_aside(const struct item *item);
 
 /* ---- operators.c: calls that only people can settle ---- */
 
@@ -396,8 +401,9 @@ void operators_send(struct batch *batch);
 
 /* ---- dead_letters.c ---- */
 
-/* Why a record is parked that the loop could not commit, even alone. */
+/* Why something is set aside that the loop could not commit, even alone. */
 #define REASON_CANNOT_BE_KEPT "what comes of this record cannot be kept"
+#define REASON_ANSWER_CANNOT_BE_KEPT "what comes of this answer cannot be kept"
 
 /* Fills message, body hash or poison from item->record and the envelope that was read (a poison may be set already).
  * ERR_UNKNOWN_SCHEMA: this program is too old for it. */

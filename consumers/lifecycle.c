@@ -196,6 +196,8 @@ static void close_all(struct loop *loop) {
         free(loop->shards[s].origins);
         free(loop->shards[s].outputs);
         free(loop->shards[s].parked);
+        free(loop->shards[s].force_left);
+        free(loop->shards[s].put_off);
     }
     flush_close(loop->flush);
     pg_close(loop->pg);

@@ -24,7 +24,7 @@ bool err_must_halt(enum err_kind kind) {
 }
 
 /* A batch that PostgreSQL refuses, or that is a decider's bug, would fail each time: the record that is to blame is
- * looked for by deciding one at a time, and parked when it fails alone. */
+ * looked for by deciding one at a time, and set aside when it fails alone. */
 static void look_for_culprit(struct loop *loop, const struct batch *batch) {
     const struct item *first = batch->item_count ? batch->items[0] : NULL;
     bool alone = batch->item_count == 1;
@@ -33,9 +33,8 @@ static void look_for_culprit(struct loop *loop, const struct batch *batch) {
         loop->unfused = LOOP_UNFUSED_BATCHES; /* what it hands over may be to blame */
         if (alone)
             first->shard->force_kept_id = first->parked_id;
-    } else if (alone && first->source == ITEM_RECORD) {
-        first->shard->force_park_offset = first->record->offset;
-        first->shard->force_park_input = (int32_t)first->input_topic;
+    } else if (alone) {
+        intake_set_aside(first);
     } else {
         loop->isolate = LOOP_ISOLATED_BATCHES;
     }
@@ -231,7 +230,7 @@ static bool poll_service(struct service *service, struct batch *batch, size_t ma
     return true;
 }
 
-/* While a record is looked for that the database refuses, a batch is one record, of whichever service is next. */
+/* Of whichever service is next. */
 static bool take_one_record(struct loop *loop, struct batch *batch) {
     for (size_t i = 0; i < loop->service_count && !batch->item_count; i++) {
         struct service *service = &loop->services[(loop->poll_first + i) % loop->service_count];
@@ -244,10 +243,6 @@ static bool take_one_record(struct loop *loop, struct batch *batch) {
 }
 
 static bool take_records(struct loop *loop, struct batch *batch) {
-    if (loop->isolate) {
-        loop->isolate--;
-        return take_one_record(loop, batch);
-    }
     for (size_t i = 0; i < loop->service_count; i++)
         if (!poll_service(&loop->services[i], batch, LOOP_BATCH_MAX))
             return false;
@@ -258,13 +253,30 @@ static bool take_records(struct loop *loop, struct batch *batch) {
     return true;
 }
 
-/* While the one record is looked for that the database refuses, a record has a batch of its own: what else there is to
- * decide would fail with it, again and again. */
-static bool take_more(struct loop *loop, struct batch *batch, struct err *err) {
-    if (loop->isolate && batch->item_count)
+/* While what the database refuses is looked for, everything has a batch of its own: what else there is to decide would
+ * fail with it, again and again. Records come last, since there may always be one. */
+static bool take_one(struct loop *loop, struct batch *batch) {
+    struct err err = {0};
+    loop->isolate--;
+    intake_results(batch, 1);
+    if (!batch->item_count && !intake_timers(batch, true, &err)) {
+        touch_running(batch);
+        fail_batch(loop, batch, &err);
+        return false;
+    }
+    return batch->item_count || take_one_record(loop, batch);
+}
+
+static bool take_all(struct loop *loop, struct batch *batch) {
+    struct err err = {0};
+    if (!take_records(loop, batch))
+        return false;
+    intake_results(batch, LOOP_BATCH_MAX);
+    if (intake_timers(batch, false, &err))
         return true;
-    intake_results(batch);
-    return intake_timers(batch, err);
+    touch_running(batch);
+    fail_batch(loop, batch, &err);
+    return false;
 }
 
 static bool polled_any(const struct loop *loop) {
@@ -323,17 +335,10 @@ static void flush(struct loop *loop) {
 }
 
 static void decide(struct loop *loop, struct batch *batch) {
-    struct err err = {0};
     for (size_t i = 0; i < loop->service_count; i++)
         loop->services[i].polled.count = 0;
-    if (!take_records(loop, batch))
-        return;
-    if (!take_more(loop, batch, &err)) {
-        touch_running(batch);
-        fail_batch(loop, batch, &err);
-    } else {
+    if (loop->isolate ? take_one(loop, batch) : take_all(loop, batch))
         run_batch(batch);
-    }
 }
 
 void loop_turn(struct loop *loop, struct batch *batch) {

@@ -21,6 +21,8 @@ void status_register_service(struct service *service) {
     service->metrics.duplicates =
         metrics_counter("orderlog_decider_duplicates_total", "Records dropped by their origin's number.", labels);
     service->metrics.parked = metrics_counter("orderlog_decider_parked_total", "Records parked.", labels);
+    service->metrics.put_off = metrics_counter("orderlog_decider_timers_put_off_total",
+                                               "Timers that failed alone, to be tried again in minutes.", labels);
     service->metrics.take_overs = metrics_counter("orderlog_decider_take_overs_total", "Shards taken over.", labels);
     service->metrics.halted = metrics_counter("orderlog_decider_halts_total", "Times a shard was halted.", labels);
     service->metrics.emitted = metrics_counter("orderlog_decider_records_out_total",

@@ -88,6 +88,37 @@ static void test_timer_of_parked_subject(void **state) {
     run_stop(&run);
 }
 
+static void put_timer(const struct place *place, int order, const char *name) {
+    char key[40];
+    BUF_AUTO sql = {0};
+    key_of(order, key);
+    buf_printf(&sql, "INSERT INTO decider.timer VALUES ('toy-first', %d, '%s', '%s', 1)",
+               log_partition_of(str_from(key), PARTITIONS), key, name);
+    execute(place, sql.ptr);
+}
+
+/* One that fails each time is looked for and put off; others, also of its shard and its subject, fire. */
+static void test_timer_that_fails_is_put_off(void **state) {
+    struct place *place = *state;
+    struct run run;
+    put_timer(place, 1, "broken");
+    put_timer(place, 1, "ring");
+    for (int i = 2; i < 10; i++)
+        put_timer(place, i, i % 4 ? "ring" : "broken");
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("a"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 8);
+    await_number(place, "SELECT count(*) FROM decider.timer WHERE name = 'broken' AND due_us > 1", 3);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 9);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_timer, 7);
+    seen_free(&seen);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.timer WHERE name = 'ring'"), 0);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.parked"), 0);
+    run_stop(&run);
+}
+
 int main(void) {
     if (!database_is_there())
         return TEST_SKIPPED;
@@ -96,6 +127,7 @@ int main(void) {
         PLACED(test_timer_waits_for_the_log),
         PLACED(test_timer_fires_once),
         PLACED(test_timer_of_parked_subject),
+        PLACED(test_timer_that_fails_is_put_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,8 @@ enum { PARTITIONS = 3, ORDERS = 40, SETTLE_MS = 60000 };
  * What `first` does besides is told by the pick's actor: "poison" is refused, "timer" sets a timer, "call" calls the
  * outside, "unwanted" is a decider's bug, and "spoil" makes a CancelOrder that `second` refuses. Of a timer or an
  * answer comes a CancelOrder by "timer" or "called"; a "bad timer", and an answer that says "missing", cannot be
- * decided. ---- */
+ * decided. A timer "broken", and an answer with the code "broken", are a decider's bug. "retry later" sets a timer
+ * "retry" in an hour. ---- */
 
 static inline int64_t count_up(struct room *room, int table, struct str key) {
     struct row *row = room_row(room, table, key);
@@ -77,12 +78,16 @@ static inline bool first_decide(struct room *room, const struct input *input, co
         *why = "there is no such timer";
         return false;
     }
+    if (input->kind == INPUT_TIMER && str_eq(input->timer, STR("broken")))
+        count_up(room, 0, STR("a row that was not wanted"));
     if (input->kind == INPUT_TIMER) {
         emit_cancel(room, key, STR("timer"), STR(""));
         return true;
     }
     if (input->kind == INPUT_RESULT) {
         enum intent_provider_outcome outcome = input->message->intent_provider_answered.outcome;
+        if (str_eq(input->message->intent_provider_answered.code, STR("broken")))
+            count_up(room, 0, STR("a row that was not wanted"));
         if (outcome == INTENT_PROVIDER_OUTCOME_SUCCEEDED)
             emit_cancel(room, key, STR("called"), STR(""));
         *why = "nobody can tell";
@@ -95,6 +100,8 @@ static inline bool first_decide(struct room *room, const struct input *input, co
     }
     if (str_eq(pick->actor, STR("timer")))
         room_timer_set(room, key, STR("ring"), room->now_us + 50000);
+    if (str_eq(pick->actor, STR("retry later")))
+        room_timer_set(room, key, STR("retry"), room->now_us + INT64_C(3600) * 1000 * 1000);
     if (str_eq(pick->actor, STR("bad timer")))
         room_timer_set(room, key, STR("unheard-of"), room->now_us);
     if (str_eq(pick->actor, STR("call")))
