@@ -89,15 +89,19 @@ static bool is_marked(const struct service *service, bool *ret, struct err *err)
 }
 
 /* One statement, so that a mark is taken with what comes of it; the shards' rows are locked, so that nobody else takes
- * them over meanwhile. A call that was given up is tried again by its timer, as after a delay. */
+ * them over meanwhile. They say that the tables have all that came before: a take-over must not bring it up over what
+ * is written here. A call that was given up is tried again by its timer, as after a delay. */
 static const char take_marks[] =
-    "WITH mine AS (SELECT shard FROM decider.shard WHERE service = $1 AND owner = $2 FOR SHARE), "
+    "WITH mine AS (UPDATE decider.shard s SET flushed_through = s.version "
+    "FROM UNNEST($5::bigint[], $6::bigint[], $7::bigint[]) AS u(shard, epoch, version) "
+    "WHERE s.service = $1 AND s.owner = $2 AND s.shard = u.shard AND s.epoch = u.epoch AND s.version = u.version "
+    "RETURNING s.shard), "
     "marked AS (DELETE FROM decider.mark m USING mine WHERE m.service = $1 AND m.shard = mine.shard "
     "RETURNING m.shard, m.key, m.intent, m.closes), "
     "timed AS (INSERT INTO decider.timer (service, shard, key, name, due_us) "
     "SELECT $1, shard, key, $3, $4 FROM marked WHERE intent = '' "
     "ON CONFLICT (service, shard, key, name) DO UPDATE SET due_us = EXCLUDED.due_us RETURNING shard), "
-    "opened AS (UPDATE decider.intent i SET left_why = NULL, tries = 0 FROM marked m "
+    "opened AS (UPDATE decider.intent i SET left_why = NULL, tries = 0, closed = m.closes FROM marked m "
     "WHERE i.service = $1 AND i.shard = m.shard AND i.id = m.intent AND i.left_why IS NOT NULL "
     "RETURNING i.shard, i.id, i.key, i.command_id, i.traceparent, i.request, i.created_us, m.closes) "
     "SELECT shard, id, key, command_id, traceparent, request, created_us, closes FROM opened "
@@ -111,8 +115,6 @@ static void apply_mark(struct service *service, const struct pg_result *rows, in
     struct effect effect = {.shard = shard->slot, .epoch = shard->epoch, .id = pg_get_str(rows, i, 1)};
     logging_write(LOG_INFO, "payments.marked", "key=%.*s intent=%.*s", STR_ARG(pg_get_str(rows, i, 2)),
                   STR_ARG(effect.id));
-    if (shard->status != SHARD_RUNNING)
-        return; /* it will be read anew, with all that is there now */
     if (pg_is_null(rows, i, 5)) {
         if (effect.id.len)
             effects_hurry(loop->effects, effect.shard, effect.id);
@@ -128,14 +130,29 @@ static void apply_mark(struct service *service, const struct pg_result *rows, in
     effects_add(loop->effects, &effect);
 }
 
+/* Those whose tables have all that they changed, as flush_now sees to; marks of others wait. */
+static int add_running(struct pg_params *params, const struct service *service) {
+    int count = 0;
+    for (int i = 0; i < 3; i++)
+        pg_add_array(params, PG_I64);
+    for (int32_t s = 0; s < service->shard_count; s++) {
+        const struct shard *shard = &service->shards[s];
+        if (shard->status != SHARD_RUNNING)
+            continue;
+        pg_array_i64(params, 4, shard->index);
+        pg_array_i64(params, 5, shard->epoch);
+        pg_array_i64(params, 6, shard->version);
+        count++;
+    }
+    return count;
+}
+
 static bool apply_marks(struct service *service, struct err *err) {
     struct loop *loop = service->loop;
     bool any;
     int64_t now_us = clock_now_us();
     if (!is_marked(service, &any, err))
         return false;
-    for (int32_t s = 0; s < service->shard_count; s++) /* a mark that is taken must be acted on */
-        any &= service->shards[s].status == SHARD_RUNNING || service->shards[s].status == SHARD_AWAY;
     if (!any)
         return true;
     if (!flush_now(loop->flush, err)) /* the tables must say what is known */
@@ -146,6 +163,8 @@ static bool apply_marks(struct service *service, struct err *err) {
     pg_add_text(&params, str_from(loop->owner));
     pg_add_text(&params, PAYMENTS_TIMER_RETRY);
     pg_add_i64(&params, now_us);
+    if (!add_running(&params, service))
+        return true;
     if (!pg_exec(loop->pg, take_marks, &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)

@@ -240,7 +240,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
     add_key(shard, &params);
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(loop->pg,
-                 "SELECT id, key, command_id, traceparent, request, created_us, tries FROM decider.intent "
+                 "SELECT id, key, command_id, traceparent, request, created_us, tries, closed FROM decider.intent "
                  "WHERE service = $1 AND shard = $2::bigint AND left_why IS NULL ORDER BY created_us, id",
                  &params, &rows, err))
         return false;
@@ -251,6 +251,7 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
             *columns[c] = pg_get_str(rows, i, c);
         effect.created_us = pg_get_i64(rows, i, 5);
         effect.tries = (int32_t)pg_get_i64(rows, i, 6);
+        effect.closed = pg_get_bool(rows, i, 7);
         effects_add(loop->effects, &effect);
     }
     return true;

@@ -13,6 +13,7 @@ struct outside {
     enum dies dies;
     int unknown_first; /* so many calls have no outcome yet */
     int missing_first; /* so many answers cannot be decided */
+    const char *code;  /* of each answer */
     atomic_int made;
     atomic_int looked;         /* of these, too late for the call itself */
     atomic_bool first_may_end; /* with `first_waits`: the first call hangs until then */
@@ -44,7 +45,9 @@ static void outside_call(void *user, const struct message *request, struct arena
                                           .outcome = !known                         ? INTENT_PROVIDER_OUTCOME_UNKNOWN
                                                      : nth < outside->missing_first ? INTENT_PROVIDER_OUTCOME_MISSING
                                                                                     : INTENT_PROVIDER_OUTCOME_SUCCEEDED,
-                                          .code = known ? STR("") : STR("no\nanswer"),
+                                          .code = outside->code ? str_from(outside->code)
+                                                  : known       ? STR("")
+                                                                : STR("no\nanswer"),
                                           .provider = STR("toy"),
                                           .provider_ref = STR("")};
 }
@@ -206,6 +209,79 @@ static void test_closed_by_an_operator(void **state) {
     assert_int_equal(count_calls(&outside), 1);
 }
 
+/* An answer of which nothing can be made is left to operators, and holds nothing up. */
+static void test_answer_that_fails(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.code = "broken";
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    append_input(&run, 2, STR("b"), "call", "h");
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why LIKE '%cannot be kept%'", 2);
+    append_input(&run, 1, STR("c"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 3);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.parked"), 0);
+    run_stop(&run);
+}
+
+/* Its mark is gone and the answer that stands for the provider's is not committed: it is still closed. */
+static void test_closing_survives_a_crash(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.missing_first = 1;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    await_number(place, "SELECT count(*) FROM decider.intent WHERE left_why IS NOT NULL", 1);
+    int64_t epoch = number(place, "SELECT max(epoch) FROM decider.shard");
+    BUF_AUTO taken_over = {0};
+    buf_printf(&taken_over, "SELECT (max(epoch) > %lld)::int FROM decider.shard", (long long)epoch + 1);
+    execute(place, "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                   "RAISE EXCEPTION USING ERRCODE = '57014'; END $$;"
+                   "CREATE TRIGGER fault BEFORE INSERT ON decider.outbox FOR EACH ROW EXECUTE FUNCTION fault();"
+                   "INSERT INTO decider.mark (service, shard, key, intent, closes) "
+                   "SELECT service, shard, key, id, true FROM decider.intent");
+    await_number(place, "SELECT count(*) FROM decider.mark", 0);
+    await_number(place, taken_over.ptr, 1);
+    execute(place, "DROP FUNCTION fault() CASCADE");
+    await_number(place, "SELECT count(*) FROM decider.intent", 0);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 1);
+}
+
+/* What came before the mark must not be put over its timer when the shard is taken over. */
+static void test_mark_survives_a_crash(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    outside_init(&outside, place, DIES_NEVER);
+    execute(place, "CREATE TABLE withheld (flushed bigint);"
+                   "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                   "IF NEW.flushed_through > OLD.flushed_through AND NOT EXISTS (SELECT 1 FROM decider.mark) THEN "
+                   "INSERT INTO withheld VALUES (NEW.flushed_through); "
+                   "NEW.flushed_through := OLD.flushed_through; END IF; RETURN NEW; END $$;"
+                   "CREATE TRIGGER late BEFORE UPDATE ON decider.shard FOR EACH ROW EXECUTE FUNCTION late()");
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "retry later", "h");
+    await_number(place, "SELECT count(*) FROM withheld", 1); /* the row does not say that the timer is in its table */
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.timer"), 1);
+    execute(place, "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                   "RAISE EXCEPTION USING ERRCODE = '57014'; END $$;"
+                   "CREATE TRIGGER fault BEFORE INSERT ON decider.outbox FOR EACH ROW EXECUTE FUNCTION fault();"
+                   "INSERT INTO decider.mark (service, shard, key) SELECT service, shard, key FROM decider.timer");
+    await_number(place, "SELECT count(*) FROM decider.mark", 0);
+    await_number(place, "SELECT (max(epoch) > 1)::int FROM decider.shard", 1);
+    execute(place, "DROP FUNCTION fault() CASCADE");
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_timer, 1);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
 static void test_unreadable_intent(void **state) {
     struct place *place = *state;
     struct run run;
@@ -325,12 +401,13 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_killed_around_the_call), PLACED(test_answer_is_not_committed),
-        PLACED(test_unknown_outcome),        PLACED(test_too_old_for_a_call),
-        PLACED(test_fenced_while_calling),   PLACED(test_late_answer_of_an_earlier_owner),
-        PLACED(test_undecidable_answer),     PLACED(test_unreadable_intent),
-        PLACED(test_closed_by_an_operator),  PLACED(test_undecidable_timer),
-        PLACED(test_open_call_tells),
+        PLACED(test_killed_around_the_call),   PLACED(test_answer_is_not_committed),
+        PLACED(test_unknown_outcome),          PLACED(test_too_old_for_a_call),
+        PLACED(test_fenced_while_calling),     PLACED(test_late_answer_of_an_earlier_owner),
+        PLACED(test_undecidable_answer),       PLACED(test_unreadable_intent),
+        PLACED(test_closed_by_an_operator),    PLACED(test_undecidable_timer),
+        PLACED(test_open_call_tells),          PLACED(test_answer_that_fails),
+        PLACED(test_closing_survives_a_crash), PLACED(test_mark_survives_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
