@@ -10,8 +10,10 @@ static const int64_t idle_save_every_us = 250 * 1000;
 static bool adopt_state(struct batch *batch, struct batch_row *row, struct str bytes, struct err *err) {
     const struct table *table = &batch->loop->tables[row->table];
     void *state = arena_alloc(&batch->arena, table->spec->size);
-    if (!state_decode(table->subject, arena_dup(&batch->arena, bytes), &batch->arena, state, err))
+    if (!state_decode(table->subject, arena_dup(&batch->arena, bytes), &batch->arena, state, err)) {
+        batch->damaged = &batch->loop->shards[row->slot];
         return err_wrap(err, "decider.%s row %.*s", table->spec->name, STR_ARG(row->row.key));
+    }
     row->row.state = state;
     row->loaded = true;
     return true;
@@ -292,6 +294,11 @@ bool batch_save(struct batch *batch, struct err *err) {
 
 /* ---- without a batch ---- */
 
+/* A halted one publishes what it had decided. */
+static bool is_ours(const struct shard *shard) {
+    return shard->status == SHARD_RUNNING || (shard->status == SHARD_HALTED && shard->epoch);
+}
+
 static bool has_news(const struct shard *shard) {
     return shard->moved || shard->flushed_through > shard->flushed_saved ||
            publisher_done_through(shard->service->loop->publisher, shard->slot) > shard->done_saved;
@@ -304,7 +311,7 @@ void loop_save_idle(struct loop *loop, struct batch *batch) {
         return;
     loop->idle_save_at_us = clock_monotonic_us() + idle_save_every_us;
     for (int32_t s = 0; s < loop->shard_count; s++)
-        any |= batch->touched[s] = loop->shards[s].status == SHARD_RUNNING && has_news(&loop->shards[s]);
+        any |= batch->touched[s] = is_ours(&loop->shards[s]) && has_news(&loop->shards[s]);
     if (any) {
         send_shards(batch, 0);
         if (!pg_sync(loop->pg, &err))

@@ -1,5 +1,6 @@
 /* What a loop does between batches. */
 #include <errno.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "consumers/flush.h"
@@ -37,7 +38,11 @@ void loop_take_over_waiting(struct loop *loop) {
                     loop->shards[other].retry_at_us = now_us + second_us / 2;
             return;
         }
-        if (shard_take_over(loop, shard, &err))
+        if (shard_take_over(loop, shard, &err) && shard->halt_next)
+            err_set(&err, ERR_CORRUPT, "%s", shard->halt_next);
+        free(shard->halt_next);
+        shard->halt_next = NULL;
+        if (!err.kind)
             continue;
         if (err_must_halt(err.kind))
             shard_halt(shard, &err);

@@ -5,7 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 
-enum { TIMERS_MAX = 200 };
+enum { TIMERS_MAX = 200, SETTLE_ASK_MS = 100 };
 
 /* ---- records ---- */
 
@@ -121,12 +121,37 @@ void intake_records(struct batch *batch, struct service *service) {
 
 /* ---- timers ---- */
 
+/* Whether what any decider had committed when the timer was found due is in the log, as far as the tables tell. */
+static bool is_settled(struct loop *loop, struct shard *shard, bool *ret, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    PG_RESULT_AUTO *rows = NULL;
+    pg_add_time(&params, shard->settling ? shard->settle_time_us : INT64_C(4102444800) * 1000000); /* 2100: now */
+    if (!pg_exec(loop->pg,
+                 "SELECT now(), EXISTS (SELECT 1 FROM decider.shard s JOIN LATERAL (SELECT 1 FROM decider.outbox o "
+                 "WHERE o.service = s.service AND o.shard = s.shard AND o.id > s.done_through AND o.records > 0 "
+                 "AND o.created_at <= least($1, now()) LIMIT 1) late ON true)",
+                 &params, &rows, err))
+        return false;
+    if (!shard->settling)
+        shard->settle_time_us = pg_get_time(rows, 0, 0);
+    *ret = !pg_get_bool(rows, 0, 1);
+    shard->settling = !*ret;
+    shard->settle_asked_at_us = clock_monotonic_us();
+    return true;
+}
+
 /* An authorisation that already waits in the log must beat the deadline: everything that was there when the timer was
- * found due is consumed first. */
+ * found due is consumed first. So must one that is committed and on its way there. */
 static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, bool *ret, struct err *err) {
     const struct service *service = shard->service;
+    bool settled = shard->fenced;
     *ret = false;
-    if (shard->next_due_us > now_us)
+    if (shard->next_due_us > now_us ||
+        (shard->settling && clock_monotonic_us() < shard->settle_asked_at_us + SETTLE_ASK_MS * 1000))
+        return true;
+    if (!settled && !is_settled(loop, shard, &settled, err))
+        return false;
+    if (!settled)
         return true;
     for (size_t i = 0; !shard->fenced && i < service->decider->input_count; i++) {
         int64_t low;

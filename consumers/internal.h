@@ -56,6 +56,7 @@ struct shard {
     int64_t retry_at_us;
     int64_t retry_delay_us;
     char *halted_why;
+    char *halt_next; /* why it halts once it is taken over, so that what it decided is published; NULL: it does not */
 
     int64_t epoch;
     int64_t version; /* of the row: one more with each commit; also the id of the outbox row */
@@ -70,7 +71,9 @@ struct shard {
     size_t output_count;
 
     int64_t next_due_us; /* of the earliest timer; INT64_MAX: none */
-    bool fenced;         /* a timer is due and `fence` holds the inputs' ends as they were after that */
+    bool settling;       /* a timer is due; what was committed before `settle_time_us` is to be in the log first */
+    int64_t settle_time_us, settle_asked_at_us; /* by PostgreSQL's clock; monotonic */
+    bool fenced; /* a timer is due and `fence` holds the inputs' ends as they were after that */
     int64_t fence_time_us;
     int64_t fence[LOOP_INPUTS_MAX];
     bool timers_fired; /* in the batch in hand: look up the next one after it */
@@ -206,6 +209,9 @@ void shard_set_last_seq(struct shard *shard, struct str topic, struct str origin
 /* The next number of this output partition. */
 int64_t shard_next_seq(struct shard *shard, struct str topic, int32_t partition);
 CHECK_RESULT bool shard_load_next_due(struct loop *loop, struct shard *shard, struct err *err);
+/* Whether the log has higher numbers of this shard's origin than its row: ERR_LOST_RECORDS, the row is of an earlier
+ * time. `fresh`: the row was only just made. Reads the log from what was acknowledged on, a bounded part of it. */
+CHECK_RESULT bool shard_check_numbers(struct loop *loop, const struct shard *shard, bool fresh, struct err *err);
 bool shard_is_parked(const struct shard *shard, struct str subject);
 void shard_add_parked(struct shard *shard, struct str subject);
 void shard_remove_parked(struct shard *shard, struct str subject);
@@ -309,6 +315,7 @@ struct batch {
     bool *touched;           /* by slot: its row changes */
     void **scratches;        /* by slot: room.scratch */
     bool left_to_log;        /* something was not handed over, since what comes before it has not come yet */
+    struct shard *damaged;   /* it failed on a row of this shard that cannot be read */
     bool unfuse;             /* it failed on something handed over, which may go well, or be parked, unfused */
 
     struct batch_row **rows; /* open addressing over (table, key) */

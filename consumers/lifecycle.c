@@ -198,6 +198,7 @@ static void close_all(struct loop *loop) {
         free(loop->shards[s].parked);
         free(loop->shards[s].force_left);
         free(loop->shards[s].put_off);
+        free(loop->shards[s].halt_next);
     }
     flush_close(loop->flush);
     pg_close(loop->pg);

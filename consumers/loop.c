@@ -46,6 +46,10 @@ static void fail_batch(struct loop *loop, struct batch *batch, const struct err 
         loop->unfused = LOOP_UNFUSED_BATCHES;
     else if (why->kind == ERR_INTERNAL)
         look_for_culprit(loop, batch);
+    if (batch->damaged) {
+        free(batch->damaged->halt_next);
+        batch->damaged->halt_next = mem_strdup(str_from(why->detail));
+    }
     for (int32_t s = 0; s < loop->shard_count; s++)
         if (batch->touched[s] && loop->shards[s].status != SHARD_AWAY)
             shard_retry(loop, &loop->shards[s], why);
@@ -121,7 +125,7 @@ static bool look_up_next_timers(struct loop *loop, struct err *err) {
         struct shard *shard = &loop->shards[s];
         if (!shard->timers_fired)
             continue;
-        shard->timers_fired = shard->fenced = false;
+        shard->timers_fired = shard->fenced = shard->settling = false;
         if (!flush_now(loop->flush, err) || !shard_load_next_due(loop, shard, err))
             return false;
     }
@@ -294,7 +298,7 @@ static int64_t wait_ms(const struct loop *loop) {
         const struct shard *shard = &loop->shards[s];
         int64_t until_us = wait * 1000;
         if (shard->status == SHARD_RUNNING && shard->next_due_us != INT64_MAX)
-            until_us = shard->fenced ? LOOP_BUSY_WAIT_MS * 1000 : shard->next_due_us - now_us;
+            until_us = shard->fenced || shard->settling ? LOOP_BUSY_WAIT_MS * 1000 : shard->next_due_us - now_us;
         if (shard->status == SHARD_WAITING)
             until_us = shard->retry_at_us - monotonic_us;
         if (shard->status == SHARD_RUNNING && (shard->moved || shard->flushed_saved < shard->version))

@@ -177,7 +177,7 @@ static void add_key(const struct shard *shard, struct pg_params *params) {
 
 /* The first statements of a take-over; whoever owned the shard is fenced once it commits. FOR UPDATE waits for what an
  * earlier owner has on its way into the tables, too (consumers/flush.h). */
-static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *arena, struct err *err) {
+static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *arena, bool *ret_fresh, struct err *err) {
     PG_PARAMS_AUTO key = {0};
     add_key(shard, &key);
     if (!pg_exec(loop->pg,
@@ -200,7 +200,8 @@ static bool raise_epoch(struct loop *loop, struct shard *shard, struct arena *ar
     shard->version = pg_get_i64(row, 0, 1);
     shard->done_saved = pg_get_i64(row, 0, 2);
     shard->flushed_through = shard->flushed_saved = shard->version; /* as replay_changes sees to */
-    if (pg_is_null(row, 0, 3))
+    *ret_fresh = pg_is_null(row, 0, 3);
+    if (*ret_fresh)
         return true; /* the first owner ever: from the beginning */
     return adopt(loop, shard, pg_get_str(row, 0, 3), arena, err);
 }
@@ -257,12 +258,13 @@ static bool load_intents(struct loop *loop, struct shard *shard, struct err *err
     return true;
 }
 
-static bool take_over_in_transaction(struct loop *loop, struct shard *shard, struct arena *arena, struct err *err) {
+static bool take_over_in_transaction(struct loop *loop, struct shard *shard, struct arena *arena, bool *ret_fresh,
+                                     struct err *err) {
     if (!pg_begin(loop->pg, err))
         return false;
-    if (raise_epoch(loop, shard, arena, err) && replay_changes(loop->pg, shard->service->decider, shard->index, err) &&
-        load_outbox(loop, shard, err) && shard_load_next_due(loop, shard, err) && shard_load_parked(loop, shard, err) &&
-        pg_commit(loop->pg, err))
+    if (raise_epoch(loop, shard, arena, ret_fresh, err) &&
+        replay_changes(loop->pg, shard->service->decider, shard->index, err) && load_outbox(loop, shard, err) &&
+        shard_load_next_due(loop, shard, err) && shard_load_parked(loop, shard, err) && pg_commit(loop->pg, err))
         return true;
     pg_rollback(loop->pg);
     return false;
@@ -273,7 +275,9 @@ bool shard_take_over(struct loop *loop, struct shard *shard, struct err *err) {
     shard_drop(loop, shard);
     arena_init(&arena);
     /* Calls begin at once, on other threads: not before it is certain that they are ours to make. */
-    bool ok = take_over_in_transaction(loop, shard, &arena, err) && load_intents(loop, shard, err);
+    bool fresh = false;
+    bool ok = take_over_in_transaction(loop, shard, &arena, &fresh, err) &&
+              shard_check_numbers(loop, shard, fresh, err) && load_intents(loop, shard, err);
     arena_free(&arena);
     struct service *service = shard->service;
     for (size_t i = 0; ok && i < service->decider->input_count; i++)
@@ -308,7 +312,7 @@ void shard_drop(struct loop *loop, struct shard *shard) {
     shard->epoch = 0; /* none that is ours */
     memset(shard->next_offsets, 0, sizeof(shard->next_offsets));
     shard->next_due_us = INT64_MAX;
-    shard->fenced = false;
+    shard->fenced = shard->settling = false;
     shard->moved = false;
     shard->timers_fired = false;
     free(shard->halted_why);

@@ -203,6 +203,35 @@ static void test_table_that_refuses(void **state) {
     run_stop(&run);
 }
 
+/* A row that cannot be read: its shard halts and says which, and what it had decided is published; others go on. Once
+ * the row is mended, the next start goes on. */
+static void test_row_that_is_damaged(void **state) {
+    struct place *place = *state;
+    struct run run;
+    BUF_AUTO why = {0};
+    run_start(&run, place, 2);
+    append_input(&run, 1, STR("a"), "shopper", "h");
+    await_number(place, "SELECT count(*) FROM decider.toy_first", 1);
+    run_stop(&run);
+    execute(place, "CREATE TABLE kept AS TABLE decider.toy_first; UPDATE decider.toy_first SET state = '\\x80'");
+    run_start(&run, place, 2);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    append_input(&run, order_elsewhere(1), STR("c"), "shopper", "h");
+    await_status(run.loops[0], "halted", &why);
+    assert_non_null(strstr(why.ptr, "decider.toy_first row 00000000-0000-4000-8000-000000000001"));
+    await(run.log, TOPIC_ORDER_EVENTS, 2);
+    assert_int_equal(number(place, parked), 0);
+    int64_t epoch = number(place, "SELECT max(epoch) FROM decider.shard");
+    append_input(&run, order_elsewhere(1), STR("d"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_EVENTS, 3);
+    assert_int_equal(number(place, "SELECT max(epoch) FROM decider.shard"), epoch); /* it stands still */
+    run_stop(&run);
+    execute(place, "UPDATE decider.toy_first t SET state = k.state FROM kept k WHERE k.key = t.key");
+    run_start(&run, place, 2);
+    await(run.log, TOPIC_ORDER_EVENTS, 4);
+    run_stop(&run);
+}
+
 /* ---- housekeeping ---- */
 
 static void test_old_rows_are_deleted(void **state) {
@@ -261,7 +290,7 @@ int main(void) {
         PLACED(test_refused_record_among_timers),  PLACED(test_bad_records_are_parked),
         PLACED(test_infrastructure_parks_nothing), PLACED(test_row_that_is_gone),
         PLACED(test_table_that_refuses),           PLACED(test_old_rows_are_deleted),
-        PLACED(test_damaged_log_halts_its_shard),
+        PLACED(test_damaged_log_halts_its_shard),  PLACED(test_row_that_is_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,32 @@ static void put_timer(const struct place *place, int order, const char *name) {
     execute(place, sql.ptr);
 }
 
+/* What any decider has committed before a timer came due, and its owner has not published yet, is waited for; what came
+ * after is not. */
+static void test_timer_waits_for_the_outbox(void **state) {
+    struct place *place = *state;
+    struct run run;
+    execute(place, "INSERT INTO decider.shard (service, shard, epoch, owner, version, done_through) "
+                   "VALUES ('elsewhere', 0, 1, 'another', 2, 0);"
+                   "INSERT INTO decider.outbox (service, shard, id, records, bytes, created_at) "
+                   "VALUES ('elsewhere', 0, 1, 1, '\\x00', now()), "
+                   "('elsewhere', 0, 2, 1, '\\x00', now() + interval '1 hour')");
+    put_timer(place, 1, "ring");
+    run_start(&run, place, 1);
+    for (int i = 0; i < 20; i++) { /* turns of the loop, in which it could fire */
+        append_numbered(&run, i);
+        await(run.log, TOPIC_ORDER_REQUESTS, i + 1);
+    }
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.timer"), 1);
+    execute(place, "UPDATE decider.shard SET done_through = 1 WHERE service = 'elsewhere'");
+    await(run.log, TOPIC_ORDER_REQUESTS, 21);
+    struct seen seen = read_topic(run.log, TOPIC_ORDER_REQUESTS);
+    assert_int_equal(seen.from_actor_timer, 1);
+    assert_int_equal(seen.after_timer, 0);
+    seen_free(&seen);
+    run_stop(&run);
+}
+
 /* One that fails each time is looked for and put off; others, also of its shard and its subject, fire. */
 static void test_timer_that_fails_is_put_off(void **state) {
     struct place *place = *state;
@@ -124,10 +150,9 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_timer_waits_for_the_log),
-        PLACED(test_timer_fires_once),
-        PLACED(test_timer_of_parked_subject),
-        PLACED(test_timer_that_fails_is_put_off),
+        PLACED(test_timer_waits_for_the_log),    PLACED(test_timer_fires_once),
+        PLACED(test_timer_of_parked_subject),    PLACED(test_timer_that_fails_is_put_off),
+        PLACED(test_timer_waits_for_the_outbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

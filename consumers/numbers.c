@@ -1,0 +1,111 @@
+/* Whether the log and a shard's row are of the same time, as far as the numbers of what the shard decided tell. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "consumers/internal.h"
+
+/* Of one partition: what comes right after what was acknowledged, and the end. */
+enum { HEAD_MAX = 4000, TAIL_MAX = 1000, POLL_MS = 1000, POLLS_MAX = 10 };
+
+struct look {
+    struct log_consumer *consumer;
+    char origin[64];
+};
+
+static bool is_ahead(const struct look *look, const struct log_record *record, int64_t last_seq, struct err *err) {
+    struct envelope envelope;
+    if (!envelope_read(record, &envelope, NULL) || !str_eq(envelope.origin, str_from(look->origin)) ||
+        envelope.origin_seq <= last_seq)
+        return false;
+    err_set(
+        err, ERR_LOST_RECORDS,
+        "%.*s/%d offset %lld is number %lld of %s, but its row knows of %lld only: PostgreSQL is of an earlier time "
+        "than the log",
+        STR_ARG(record->topic), record->partition, (long long)record->offset, (long long)envelope.origin_seq,
+        look->origin, (long long)last_seq);
+    return true;
+}
+
+static bool look_at(struct look *look, struct str topic, int32_t partition, int64_t from, int64_t until,
+                    int64_t last_seq, struct err *err) {
+    int polls = 0;
+    struct err failure = {0};
+    if (from >= until)
+        return true;
+    if (!log_consumer_seek(look->consumer, topic, partition, from, err))
+        return false;
+    while (from < until) {
+        struct log_batch batch;
+        if (!log_consumer_poll(look->consumer, 1000, POLL_MS, &batch, &failure)) {
+            if (failure.kind == ERR_CORRUPT) /* it is for who reads it to halt before it */
+                break;
+            *err = failure;
+            return false;
+        }
+        for (size_t i = 0; i < batch.count && from < until; i++) {
+            if (is_ahead(look, &batch.records[i], last_seq, err))
+                return false;
+            from = batch.records[i].offset + 1;
+        }
+        if (!batch.count && ++polls == POLLS_MAX)
+            return err_set(err, ERR_TIMEOUT, "%.*s/%d could not be read on from offset %lld", STR_ARG(topic), partition,
+                           (long long)from);
+    }
+    log_consumer_pause(look->consumer, topic, partition);
+    return true;
+}
+
+/* `acknowledged` -1: from the beginning. */
+static bool look_behind(struct loop *loop, struct look *look, struct str topic, int32_t partition, int64_t acknowledged,
+                        int64_t last_seq, struct err *err) {
+    int64_t low, high;
+    if (!log_watermarks(loop->config.log, topic, partition, &low, &high, err))
+        return false;
+    int64_t from = acknowledged + 1 > low ? acknowledged + 1 : low;
+    int64_t head = high - from > HEAD_MAX ? from + HEAD_MAX : high;
+    int64_t tail = high - TAIL_MAX > head ? high - TAIL_MAX : head;
+    if (from >= high)
+        return true;
+    if (!look->consumer && !log_consumer_open_manual(loop->config.log, &look->consumer, err))
+        return false;
+    return look_at(look, topic, partition, from, head, last_seq, err) &&
+           look_at(look, topic, partition, tail, high, last_seq, err);
+}
+
+static bool has_input(struct loop *loop, const struct shard *shard, bool *ret, struct err *err) {
+    *ret = false;
+    for (size_t i = 0; i < shard->service->decider->input_count && !*ret; i++) {
+        int64_t low, high;
+        if (!log_watermarks(loop->config.log, shard->service->inputs[i].name, shard->index, &low, &high, err))
+            return false;
+        *ret = high > 0;
+    }
+    return true;
+}
+
+/* The row knows of no output, so any topic may be one. */
+static bool look_everywhere(struct loop *loop, struct look *look, struct err *err) {
+    struct log_topic *topics;
+    size_t count;
+    if (!log_topics_list(loop->config.log, &topics, &count, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        for (int32_t p = 0; ok && p < topics[i].partitions; p++)
+            ok = look_behind(loop, look, topics[i].name, p, -1, 0, err);
+    free(topics);
+    return ok;
+}
+
+bool shard_check_numbers(struct loop *loop, const struct shard *shard, bool fresh, struct err *err) {
+    struct look look = {0};
+    bool ok = true, any = false;
+    snprintf(look.origin, sizeof look.origin, "%s/%d", shard->service->decider->service, shard->index);
+    for (size_t i = 0; ok && i < shard->output_count; i++)
+        ok = look_behind(loop, &look, shard->outputs[i].topic, shard->outputs[i].partition,
+                         shard->outputs[i].acknowledged_offset, shard->outputs[i].last_seq, err);
+    if (ok && fresh)
+        ok = has_input(loop, shard, &any, err) && (!any || look_everywhere(loop, &look, err));
+    log_consumer_close(look.consumer);
+    return ok;
+}
