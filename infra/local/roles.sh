@@ -36,7 +36,19 @@ name_services() {
     services+=(postgres redis "${sandbox[@]}" "${roles[@]}")
 }
 
-# The first port is the API's, as the settings have it; the others are anywhere.
+# Sets them as the stack was started.
+know_services() {
+    local name
+    services=() roles=()
+    [ ! -e "$run/services" ] || mapfile -t services <"$run/services"
+    for name in "${services[@]}"; do
+        case $name in
+        api | consume-* | project-*) roles+=("$name") ;;
+        esac
+    done
+}
+
+# The API listens where the settings say, the others anywhere.
 role_start() {
     local name=$1 kind=${1%-[0-9]*} listen command
     case $kind in

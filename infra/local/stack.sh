@@ -348,16 +348,13 @@ stack_start() {
 
 # Leaves nothing outside DIR.
 stack_stop() {
-    local known=() own=() servers=() name
-    [ ! -e "$run/services" ] || mapfile -t known <"$run/services"
-    for name in "${known[@]}"; do
-        case $name in
-        kafka*) servers+=("$name") ;;
-        up | api | consume-* | project-*) own+=("$name") ;;
-        esac
+    local servers=() name
+    know_services
+    for name in "${services[@]}"; do
+        [[ $name != kafka* ]] || servers+=("$name")
     done
-    stop_together 30 "${own[@]}"
-    for name in provider redis postgres; do
+    stop_together 30 "${roles[@]}"
+    for name in up provider redis postgres; do
         service_stop "$name"
     done
     # Brokers that are left alone cannot go on as a cluster, and need not end as one.

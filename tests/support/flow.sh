@@ -3,7 +3,13 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../../infra/local/stack.sh"
 
 export ORDERLOG_BIN=${ORDERLOG_BIN:-$root/build/orderlog}
-feeder='' shopper='' held=''
+feeder='' shopper='' held=()
+# A process of the stack that a test made stand still; further processes that it started.
+stopped='' guests=()
+# Options of infra/local/up.
+up_options=()
+# What the feed sells.
+baskets_file=$root/tests/data/baskets.csv
 
 fail() {
     say "FAIL: $*"
@@ -11,26 +17,36 @@ fail() {
 }
 
 flow_start() {
+    local kind=embedded
     need_var
-    stack_at "$(mktemp -d "$root/var/test-flow.XXXXXX")"
+    [[ " ${up_options[*]} " != *' --kafka '* ]] || kind=kafka
+    stack_at "$(mktemp -d "$root/var/test-flow.XXXXXX")" "$kind"
     chmod 0711 "$dir"
     trap flow_end EXIT
     trap 'exit 143' INT TERM HUP
     choose_places
-    "$tools/up" --detach --dir "$dir" --port "$(free_port)"
+    "$tools/up" --detach --dir "$dir" --port "$(free_port)" "${up_options[@]}"
     # shellcheck source=/dev/null
     . "$dir/env"
+    know_services
+    [ "$kind" = embedded ] || kafka_know
 }
 
 # Fails a test that passed, too, when a process did not end well.
 flow_end() {
-    local status=$?
+    local status=$? name
+    [ -z "$stopped" ] || kill -CONT "$stopped" 2>/dev/null || true
+    for name in "${guests[@]}"; do
+        kill "$name" 2>/dev/null || true
+    done
     trap '' INT TERM HUP
     [ -z "$feeder" ] || kill "$feeder" 2>/dev/null || true
     [ -z "$shopper" ] || kill "$shopper" 2>/dev/null || true
-    [ -z "$held" ] || service_back "$held"
+    for name in "${held[@]}"; do
+        service_back "$name"
+    done
     "$tools/down" --dir "$dir"
-    if grep -E 'Sanitizer: |runtime error: |(up|provider), told to stop, ended' "$logs"/*.log; then
+    if grep -E 'Sanitizer: |runtime error: |(up|provider|api|consume-.*|project-.*), told to stop, ended' "$logs"/*.log; then
         status=1
     fi
     [ "$status" = 0 ] || tail -n 15 "$logs"/*.log
@@ -40,7 +56,7 @@ flow_end() {
 
 # feed_start BASKETS CONCURRENCY: in the background; started again, it goes on where it was.
 feed_start() {
-    "$ORDERLOG_BIN" feed --baskets "$root/tests/data/baskets.csv" --products "$root/tests/data/products.csv" \
+    "$ORDERLOG_BIN" feed --baskets "$baskets_file" --products "$root/tests/data/products.csv" \
         --stock-percent 95 --fulfil --limit "$1" --concurrency "$2" --state "$dir/feed" --report "$dir/feed.json" \
         >>"$logs/feed.log" 2>&1 &
     feeder=$!
@@ -83,7 +99,12 @@ view() {
 stack_await() {
     postgres_await
     redis_await
-    up_await
+    if [ "$log" = kafka ]; then
+        kafka_await
+        roles_await
+    else
+        up_await
+    fi
 }
 
 # kill -9, then wait for the supervisor to bring up another.
@@ -101,13 +122,17 @@ kill_hard() {
 kill_and_hold() {
     local pid
     pid=$(supervisor_pid "$1") && kill -STOP "$pid" || fail "no supervisor of $1"
-    held=$1
+    held+=("$1")
     pid=$(service_pid "$1") && kill -KILL "$pid" || fail "no pid of $1"
 }
 
 service_back() {
+    local name others=()
     signal_to CONT "$(supervisor_pid "$1")"
-    held=''
+    for name in "${held[@]}"; do
+        [ "$name" = "$1" ] || others+=("$name")
+    done
+    held=("${others[@]}")
 }
 
 # A shopper who goes on meanwhile, and says in the end whether all was as it must be (tests/support/away.py).
@@ -128,6 +153,17 @@ away_finish() {
     shopper=''
     cat "$logs/away.log"
     [ "$status" = 0 ] || fail "the shopper saw what must not be"
+}
+
+# first_baskets COUNT FILE: so many baskets; a feed of them stocks their products only.
+first_baskets() {
+    python3 -c '
+import csv, sys
+rows, seen = csv.reader(sys.stdin), {}
+out = csv.writer(sys.stdout)
+out.writerow(next(rows))
+out.writerows(row for row in rows if seen.setdefault(row[2], len(seen)) < int(sys.argv[1]))' "$1" \
+        <"$root/tests/data/baskets.csv" >"$2"
 }
 
 # Views that are folded again after a crash may take a while: until then verify ends with 2, as it cannot compare them.
