@@ -25,7 +25,7 @@ struct rate {
 };
 
 struct limits {
-    struct rate shoppers, addresses;
+    struct rate shoppers, addresses, operators;
     struct metric *shed[SHED_REASON_COUNT];
 };
 
@@ -47,6 +47,7 @@ static void rate_close(struct rate *rate) {
 struct limits *limits_open(const struct api_config *config) {
     static const char *const reasons[SHED_REASON_COUNT] = {[SHED_RATE_SHOPPER] = "rate_shopper",
                                                            [SHED_RATE_ADDRESS] = "rate_address",
+                                                           [SHED_RATE_OPERATOR] = "rate_operator",
                                                            [SHED_STREAMS] = "streams",
                                                            [SHED_IN_FLIGHT] = "in_flight",
                                                            [SHED_LOG_QUEUE] = "log_queue",
@@ -55,6 +56,7 @@ struct limits *limits_open(const struct api_config *config) {
     struct limits *limits = mem_zalloc(sizeof *limits);
     rate_open(&limits->shoppers, config->rate_shopper, config->rate_shopper_burst);
     rate_open(&limits->addresses, config->rate_address, config->rate_address_burst);
+    rate_open(&limits->operators, config->rate_operator, config->rate_operator_burst);
     for (size_t i = 0; i < SHED_REASON_COUNT; i++) {
         BUF_AUTO labels = {0};
         buf_printf(&labels, "reason=\"%s\"", reasons[i]);
@@ -69,6 +71,7 @@ void limits_close(struct limits *limits) {
         return;
     rate_close(&limits->shoppers);
     rate_close(&limits->addresses);
+    rate_close(&limits->operators);
     free(limits);
 }
 
@@ -101,8 +104,8 @@ static struct bucket *bucket_of(struct rate *rate, uint64_t hash) {
     return fullest;
 }
 
-/* 0: taken; else so many microseconds from now there will be one. */
-static int64_t token_take(struct rate *rate, const void *key, size_t len) {
+/* 0: taken, or, unless `takes`, there is one; else so many microseconds from now there will be one. */
+static int64_t token_take(struct rate *rate, const void *key, size_t len, bool takes) {
     if (!rate->token_us)
         return 0;
     int64_t now_us = clock_monotonic_us();
@@ -110,7 +113,7 @@ static int64_t token_take(struct rate *rate, const void *key, size_t len) {
     struct bucket *bucket = bucket_of(rate, hash_of(rate->seed, key, len));
     int64_t full_us = (bucket->full_us > now_us ? bucket->full_us : now_us) + rate->token_us;
     int64_t wait_us = full_us - now_us - rate->burst_us;
-    if (wait_us <= 0)
+    if (wait_us <= 0 && takes)
         bucket->full_us = full_us;
     pthread_mutex_unlock(&rate->lock);
     return wait_us > 0 ? wait_us : 0;
@@ -134,22 +137,37 @@ static size_t address_of(const struct request *request, uint8_t ret[16]) {
     return mapped ? 4 : 8;
 }
 
-bool limits_rate_check(struct request *request, struct err *err) {
+static bool rate_check(struct request *request, bool takes, struct err *err) {
+    static const char *const askers[] = {
+        [SHED_RATE_SHOPPER] = "shopper", [SHED_RATE_ADDRESS] = "address", [SHED_RATE_OPERATOR] = "operator"};
     struct limits *limits = request->api->limits;
-    struct str shopper_id = request->principal.id;
+    struct str id = request->principal.id;
     uint8_t address[16];
-    if (request->principal.kind == PRINCIPAL_OPERATOR)
-        return true;
-    enum shed_reason reason = SHED_RATE_ADDRESS;
-    int64_t wait_us = token_take(&limits->addresses, address, address_of(request, address));
+    enum shed_reason reason;
+    int64_t wait_us;
+    if (request->principal.kind == PRINCIPAL_OPERATOR) {
+        reason = SHED_RATE_OPERATOR;
+        wait_us = token_take(&limits->operators, id.ptr, id.len, takes);
+    } else {
+        reason = SHED_RATE_ADDRESS;
+        wait_us = token_take(&limits->addresses, address, address_of(request, address), takes);
+    }
     if (!wait_us && request->principal.kind == PRINCIPAL_SHOPPER) {
         reason = SHED_RATE_SHOPPER;
-        wait_us = token_take(&limits->shoppers, shopper_id.ptr, shopper_id.len);
+        wait_us = token_take(&limits->shoppers, id.ptr, id.len, takes);
     }
     if (!wait_us)
         return true;
     limits_count_shed(limits, reason);
     request->retry_after_s = (int32_t)((wait_us + 999999) / 1000000);
-    return err_set(err, ERR_RATE_LIMITED, "There were too many requests from %s. Retry-After says how long to wait.",
-                   reason == SHED_RATE_SHOPPER ? "this shopper" : "this address");
+    return err_set(err, ERR_RATE_LIMITED,
+                   "There were too many requests from this %s. Retry-After says how long to wait.", askers[reason]);
+}
+
+bool limits_rate_check(struct request *request, struct err *err) {
+    return rate_check(request, true, err);
+}
+
+bool limits_rate_look(struct request *request, struct err *err) {
+    return rate_check(request, false, err);
 }

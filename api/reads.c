@@ -80,8 +80,15 @@ static bool begin(struct request *request, enum source source, struct views **re
     return false;
 }
 
-static bool end(struct request *request, enum source source, struct views *views, bool ok, const struct err *err) {
+/* Before the first start of a projector there are no tables, and whoever asks will be answered once there are. */
+static void tell_apart(struct err *err) {
+    if (err->kind == ERR_CONFIG)
+        err->kind = ERR_STORE_UNAVAILABLE;
+}
+
+static bool end(struct request *request, enum source source, struct views *views, bool ok, struct err *err) {
     pool_give(request->api->reads, views);
+    tell_apart(err);
     note(request->api->reads, source, ok, err);
     if (!ok)
         answer_err(request, err);

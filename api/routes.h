@@ -16,7 +16,7 @@ enum route_flags {
     ROUTE_BODY = 2,      /* a JSON object is required */
     ROUTE_NO_FIELDS = 4, /* a body is empty, or an object without fields */
     ROUTE_WRITE = 8,     /* is a command: it has an id */
-    ROUTE_FREE = 16,     /* may be asked for as often as anybody likes */
+    ROUTE_FREE = 16,     /* is not limited by rate; webhooks see to it themselves */
 };
 
 struct route {

@@ -189,6 +189,8 @@ static struct api_config with_defaults(const struct api_config *given) {
     or_default_number(500, &config.rate_shopper_burst);
     or_default_limit(200, &config.rate_address);
     or_default_number(1000, &config.rate_address_burst);
+    or_default_limit(2000, &config.rate_operator);
+    or_default_number(20000, &config.rate_operator_burst);
     config.shed_lag_records = config.shed_lag_records ? config.shed_lag_records : 200 * 1000;
     config.shed_lag_s = config.shed_lag_s ? config.shed_lag_s : 30;
     or_default(1000, &config.shed_interval_ms);

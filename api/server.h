@@ -37,6 +37,8 @@ struct api_config {
     int32_t rate_shopper_burst;  /* that may come at once; 500 */
     int32_t rate_address;        /* the same by address, of all but operators; 200, and */
     int32_t rate_address_burst;  /* 1,000 */
+    int32_t rate_operator;       /* the same by operator: 2,000, and */
+    int32_t rate_operator_burst; /* 20,000 */
     int64_t shed_lag_records; /* that deciders may be behind; 200,000. More, and commands are answered 503. -1: any */
     int64_t shed_lag_s;       /* that the oldest record may wait to be decided; 30 */
     int64_t shed_interval_ms; /* between two looks at that; 1,000 */

@@ -57,6 +57,8 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         !load_number("ORDERLOG_RATE_SHOPPER_BURST", 1000000, &config.rate_shopper_burst, err) ||
         !load_limit("ORDERLOG_RATE_ADDRESS", &config.rate_address, err) ||
         !load_number("ORDERLOG_RATE_ADDRESS_BURST", 1000000, &config.rate_address_burst, err) ||
+        !load_limit("ORDERLOG_RATE_OPERATOR", &config.rate_operator, err) ||
+        !load_number("ORDERLOG_RATE_OPERATOR_BURST", 1000000, &config.rate_operator_burst, err) ||
         !load_limit("ORDERLOG_SHED_LAG_RECORDS", &records, err) ||
         !load_limit("ORDERLOG_SHED_LAG_SECONDS", &seconds, err))
         return false;

@@ -5,6 +5,7 @@
 #include "api/answer.h"
 #include "api/flights.h"
 #include "api/json_body.h"
+#include "api/limits.h"
 #include "api/routes.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
@@ -140,6 +141,18 @@ static void kept(struct request *request) {
     buf_printf(answer_json(request, 200), "{\"received\":true}");
 }
 
+/* The provider sends as much as there is; what is not signed is as anybody's request. */
+static bool rate_check(struct request *request, struct err *err) {
+    struct err unsigned_err = {0};
+    if (!limits_rate_look(request, err))
+        return false;
+    if (signature_check(request, &unsigned_err))
+        return true;
+    if (limits_rate_check(request, err))
+        *err = unsigned_err;
+    return false;
+}
+
 /* A webhook sent again has the same id, so that it is the same command. */
 void webhooks_stripe(struct request *request) {
     struct message message = {.type = MESSAGE_PAYMENT_PROVIDER_NOTIFIED};
@@ -149,7 +162,7 @@ void webhooks_stripe(struct request *request) {
         answer_not_found(request); /* nobody could sign */
         return;
     }
-    if (!signature_check(request, err) || !event_read(request, notified, err)) {
+    if (!rate_check(request, err) || !event_read(request, notified, err)) {
         answer_err(request, err);
         return;
     }

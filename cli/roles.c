@@ -39,6 +39,7 @@
     "  ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER   order streams that may be open (4096, 16)\n" \
     "  ORDERLOG_RATE_SHOPPER, ORDERLOG_RATE_SHOPPER_BURST   requests a second, and at once (50, 500; 0: any number)\n" \
     "  ORDERLOG_RATE_ADDRESS, ORDERLOG_RATE_ADDRESS_BURST   the same by address; 0 behind a proxy (200, 1000)\n" \
+    "  ORDERLOG_RATE_OPERATOR, ORDERLOG_RATE_OPERATOR_BURST   the same by operator (2000, 20000)\n" \
     "  ORDERLOG_SHED_LAG_RECORDS          records that may wait to be decided until writes are refused (200000; 0: any)\n" \
     "  ORDERLOG_SHED_LAG_SECONDS          that the oldest of them may have waited by then (30; 0: any)\n"
 #define SETTINGS_LEVEL \

@@ -117,6 +117,7 @@ write_env() {
         export_line ORDERLOG_CURRENCY USD
         export_line ORDERLOG_LOCATIONS main:0
         export_line ORDERLOG_RATE_ADDRESS 0
+        export_line ORDERLOG_RATE_OPERATOR 0
     } >"$dir/env.new"
     mv "$dir/env.new" "$dir/env"
 }

@@ -64,6 +64,7 @@ static inline struct api_config server_config(struct server *s) {
                                .shop = shop_defaults(),
                                .rate_shopper = -1,
                                .rate_address = -1,
+                               .rate_operator = -1,
                                .shed_lag_records = -1,
                                .shed_lag_s = -1,
                                .locations = &s->locations};

@@ -87,6 +87,17 @@ static void an_address_may_ask_only_so_often(void **state) {
     expect_problem(s, webhook, 404, "not-found", NULL); /* no secret is set: but it was looked at */
 }
 
+static void an_operator_may_ask_only_so_often(void **state) {
+    struct server *s = *state;
+    s->config.rate_operator = 5;
+    s->config.rate_operator_burst = 20;
+    server_start(s);
+    int taken = ask_until_limited(s, "/v1/inventory/TEA", OPERATOR, 1000);
+    assert_in_range(taken, 19, 500);
+    assert_true(shed(s, "rate_operator") >= 1);
+    expect_status(ask(s, "GET", "/v1/orders", s->shopper, NULL, NULL), 503); /* looked at: there are no views */
+}
+
 /* Far more shoppers than there are buckets: the memory for them was there before, and each is served. */
 static void many_shoppers_are_not_confused(void **state) {
     struct server *s = *state;
@@ -308,10 +319,15 @@ static void idle_connections_make_room(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_shopper_may_ask_only_so_often), TEST(an_address_may_ask_only_so_often),
-        TEST(many_shoppers_are_not_confused),  TEST(all_bodies_together_have_a_size),
-        TEST(records_that_wait_are_bounded),   TEST(the_time_that_they_wait_is_bounded),
-        TEST(one_halted_shard_stops_nobody),   TEST(a_flood_is_answered),
+        TEST(a_shopper_may_ask_only_so_often),
+        TEST(an_address_may_ask_only_so_often),
+        TEST(an_operator_may_ask_only_so_often),
+        TEST(many_shoppers_are_not_confused),
+        TEST(all_bodies_together_have_a_size),
+        TEST(records_that_wait_are_bounded),
+        TEST(the_time_that_they_wait_is_bounded),
+        TEST(one_halted_shard_stops_nobody),
+        TEST(a_flood_is_answered),
         TEST(idle_connections_make_room),
     };
     curl_global_init(CURL_GLOBAL_DEFAULT);

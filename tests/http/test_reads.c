@@ -363,6 +363,17 @@ static void views_that_are_away_hold_nobody(void **state) {
     await_status(s, "/v1/products", 200);
 }
 
+/* As before the very first projector has made them. */
+static void tables_that_are_not_there_yet(void **state) {
+    struct server *s = *state;
+    stub.lists_failure = ERR_CONFIG;
+    struct reply reply = get(s, "/v1/products", NULL);
+    expect_problem(s, reply, 503, "store-unavailable", NULL);
+    assert_string_equal(reply_header(s, reply, "Retry-After"), "2");
+    stub.lists_failure = ERR_NONE;
+    await_status(s, "/v1/products", 200);
+}
+
 static void other_failures_are_ours(void **state) {
     struct server *s = *state;
     stub.failure = ERR_CORRUPT;
@@ -415,6 +426,7 @@ int main(void) {
         TEST(an_order_is_shown_to_its_shopper_and_operators),
         TEST(an_order_has_a_history),
         TEST(views_that_are_away_hold_nobody),
+        TEST(tables_that_are_not_there_yet),
         TEST(other_failures_are_ours),
         TEST(a_row_that_cannot_be_read_ends_its_stream),
         TEST(without_views_there_are_no_reads),

@@ -193,6 +193,26 @@ static void without_a_secret_there_are_none(void **state) {
     server_free(s);
 }
 
+/* What is not signed counts as any request of its address; what is signed does not, but waits with the rest of it. */
+static void unsigned_ones_are_limited(void **state) {
+    (void)state;
+    struct server *s = server_new();
+    s->config.webhook_secrets = (struct secret_pair){STR(NEW_SECRET), STR(OLD_SECRET)};
+    s->config.rate_address = 1;
+    s->config.rate_address_burst = 10;
+    server_start(s);
+    for (int i = 0; i < 30; i++)
+        expect_kept(send_signed(s, NEW_SECRET, now_seconds(), EVENT));
+    int refused = 0;
+    for (int i = 0; i < 100 && send_signed(s, "another", now_seconds(), EVENT).status == 400; i++)
+        refused++;
+    assert_in_range(refused, 8, 50);
+    struct reply reply = send_signed(s, NEW_SECRET, now_seconds(), EVENT);
+    expect_problem(s, reply, 429, "rate-limited", NULL);
+    assert_string_equal(reply_header(s, reply, "Retry-After"), "1");
+    server_free(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_hint_goes_to_its_order, setup, teardown),
@@ -201,6 +221,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_charge_speaks_of_its_payment, setup, teardown),
         cmocka_unit_test_setup_teardown(either_secret_and_any_signature_will_do, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_signed_is_refused, setup, teardown),
+        cmocka_unit_test(unsigned_ones_are_limited),
         cmocka_unit_test_setup_teardown(what_is_no_event_is_refused, setup, teardown),
         cmocka_unit_test(without_a_secret_there_are_none),
     };
