@@ -99,7 +99,9 @@ static bool start_loop(struct process *process, struct err *err) {
                                        .shop = &process->shop,
                                        .locations = &process->locations,
                                        .call = process->provider ? provider_call : NULL,
-                                       .call_user = process->provider};
+                                       .call_user = process->provider,
+                                       .calls_at_once =
+                                           process->provider ? provider_calls_at_once(process->provider) : 0};
     return !config.decider_count || loop_start(&config, &process->loop, err);
 }
 

@@ -8,8 +8,9 @@
 #include "core/base/thread.h"
 #include "projections/loop.h"
 
-/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. */
-enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200 };
+/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. A product's
+ * row changes with each order of it: it waits longest, and is written once for many of them. */
+enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200, POSTGRES_PRODUCTS_LINGER_MS = 1000, PRODUCTS_BATCH_MAX = 10000 };
 
 enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
 
@@ -67,6 +68,10 @@ static void add_store(struct projectors *projectors, enum process_store store, c
                                                       .status = &projector->status,
                                                       .waker = &projector->waker,
                                                       .linger_ms = redis ? REDIS_LINGER_MS : POSTGRES_LINGER_MS};
+        if (!redis && views_all[i] == &view_products) {
+            projector->config.linger_ms = POSTGRES_PRODUCTS_LINGER_MS;
+            projector->config.batch_max = PRODUCTS_BATCH_MAX;
+        }
     }
 }
 

@@ -103,30 +103,27 @@ static void add_row(const struct loop *loop, struct pg_params *params, const str
     pg_array_str(params, 5, (struct str){row->state, row->state_len});
 }
 
-static void send_table(struct loop *loop, struct pg *pg, int table, const struct cache_row *rows, bool stored) {
-    PG_PARAMS_AUTO params = {0};
-    size_t count = 0;
-    pg_add_array(&params, PG_I64);
-    pg_add_array(&params, PG_TEXT);
-    pg_add_array(&params, PG_I64);
-    pg_add_array(&params, PG_I64);
-    pg_add_array(&params, PG_BOOL);
-    pg_add_array(&params, PG_BYTES);
-    for (const struct cache_row *row = rows; row; row = row->next_flushing)
-        if (row->table == table && row->stored == stored) {
-            add_row(loop, &params, row);
-            count++;
-        }
-    const struct table *t = &loop->tables[table];
-    if (count)
-        pg_send(pg, stored ? t->update : t->insert, &params);
+static void start_rows(struct pg_params *params) {
+    static const enum pg_type types[] = {PG_I64, PG_TEXT, PG_I64, PG_I64, PG_BOOL, PG_BYTES};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        pg_add_array(params, types[i]);
 }
 
 void late_send_rows(struct loop *loop, struct pg *pg, const struct cache_row *rows) {
-    for (int table = 0; rows && table < loop->table_count; table++) {
-        send_table(loop, pg, table, rows, false);
-        send_table(loop, pg, table, rows, true);
+    struct pg_params(*of_table)[2] = mem_zalloc((size_t)loop->table_count * sizeof(*of_table)); /* new, stored */
+    for (const struct cache_row *row = rows; row; row = row->next_flushing) {
+        struct pg_params *params = &of_table[row->table][row->stored];
+        if (!params->count)
+            start_rows(params);
+        add_row(loop, params, row);
     }
+    for (int t = 0; t < loop->table_count; t++)
+        for (int stored = 0; stored < 2; stored++) {
+            if (of_table[t][stored].count)
+                pg_send(pg, stored ? loop->tables[t].update : loop->tables[t].insert, &of_table[t][stored]);
+            pg_params_free(&of_table[t][stored]);
+        }
+    free(of_table);
 }
 
 static void add_place(const struct loop *loop, struct pg_params *params, int32_t slot) {

@@ -239,7 +239,8 @@ bool loop_start(const struct loop_config *config, struct loop **ret, struct err 
                    config->deciders[i]->service);
     status_register(loop);
     if (config->call)
-        loop->effects = effects_open(config->call, config->call_user, LOOP_CALLERS, loop_wake, loop);
+        loop->effects = effects_open(config->call, config->call_user,
+                                     config->calls_at_once ? config->calls_at_once : LOOP_CALLERS, loop_wake, loop);
     if (!publisher_open(config->log, loop_wake, loop, &loop->publisher, err) || !open_services(loop, err)) {
         close_all(loop);
         return false;

@@ -28,6 +28,7 @@ struct loop_config {
     /* Calls to the outside; NULL when no decider makes any. */
     effect_call *call;
     void *call_user;
+    int calls_at_once; /* 0: 16 */
 };
 
 /* Makes the tables of these deciders, and what all share, where they are missing. Idempotent; safe to run twice at

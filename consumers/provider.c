@@ -47,6 +47,10 @@ bool provider_open(const char *url, struct str secret, int64_t timeout_ms, struc
     return true;
 }
 
+int provider_calls_at_once(const struct provider *provider) {
+    return provider->url ? 0 : 1;
+}
+
 void provider_close(struct provider *provider) {
     if (!provider)
         return;

@@ -20,6 +20,9 @@ CHECK_RESULT bool provider_open(const char *url, struct str secret, int64_t time
                                 struct err *err);
 void provider_close(struct provider *provider);
 
+/* As loop_config has it: nothing is won by several at once where nothing is waited for. */
+int provider_calls_at_once(const struct provider *provider);
+
 /* An effect_call; `user` is the struct provider. What was answered, and what was not, becomes an outcome:
  *   2xx: succeeded, with the amount that the provider says · 402: declined · 4xx: failed, or expired when the
  *   authorisation is gone

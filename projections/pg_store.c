@@ -84,8 +84,10 @@ static bool connected(struct projector_store *store, struct err *err) {
     if (store->schema)
         pg_alias_schema(store->pg, "view", schema);
     if (projections_migrate_schema(store->pg, schema, err) &&
-        pg_copy_begin(store->pg, schema, copied, "", &store->copy, err))
+        pg_copy_begin(store->pg, schema, copied, "", &store->copy, err)) {
+        pg_copy_sort(store->copy);
         return true;
+    }
     disconnect(store);
     return false;
 }

@@ -5,6 +5,8 @@
 #include "core/base/clock.h"
 #include "projections/projector.h"
 
+enum { NAP_MS = 200 };
+
 struct member {
     struct projector projector;
     struct log_batch records; /* of this round; none: it has no part in it */
@@ -173,6 +175,12 @@ static bool any_to_read(const struct team *team) {
     return false;
 }
 
+static void linger(const struct team *team, int64_t until_us) {
+    int64_t left_ms;
+    while (!stopping(team) && (left_ms = (until_us - clock_monotonic_us()) / 1000) > 0)
+        clock_sleep_ms(left_ms < NAP_MS ? left_ms : NAP_MS);
+}
+
 static void step(struct team *team) {
     int64_t timeout_ms = prepare(team), since_us = clock_monotonic_us();
     bool found = false, all = true;
@@ -186,9 +194,8 @@ static void step(struct team *team) {
         return;
     }
     handle(team);
-    int64_t left_ms = team->linger_ms - (clock_monotonic_us() - since_us) / 1000;
-    if (all && left_ms > 0 && !stopping(team))
-        clock_sleep_ms(left_ms);
+    if (all)
+        linger(team, since_us + team->linger_ms * 1000);
 }
 
 /* ---- from start to stop ---- */

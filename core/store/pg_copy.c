@@ -3,7 +3,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-enum { PART_BYTES = 4 << 20, COLUMNS_MAX = PG_PARAMS_MAX, OID_INT4 = 23, OID_UUID = 2950 };
+enum { PART_BYTES = 4 << 20, HEADER_BYTES = 19, COLUMNS_MAX = PG_PARAMS_MAX, OID_INT4 = 23, OID_UUID = 2950 };
 
 /* How the rows of one table come in. */
 struct copy_table {
@@ -14,6 +14,8 @@ struct copy_table {
     uint32_t types[COLUMNS_MAX];
     int column_count;
     struct buf rows;
+    size_t *starts; /* of the rows in `rows`; when they are to be sorted */
+    size_t start_count, start_capacity;
 };
 
 struct pg_copy {
@@ -24,6 +26,7 @@ struct pg_copy {
     struct pg_result *columns; /* of all tables: table, column, type */
     struct copy_table *tables;
     int64_t row_count;
+    bool sorted;
 };
 
 /* ---- which table, which columns ---- */
@@ -73,13 +76,15 @@ static bool types_find(const struct pg_copy *copy, struct copy_table *table, str
 }
 
 static void rows_reset(struct copy_table *table) {
-    static const char header[19] = "PGCOPY\n\377\r\n"; /* and a zero, no flags, no extension */
+    static const char header[HEADER_BYTES] = "PGCOPY\n\377\r\n"; /* and a zero, no flags, no extension */
     buf_reset(&table->rows);
     buf_add(&table->rows, header, sizeof(header));
+    table->start_count = 0;
 }
 
 static void table_free(struct copy_table *table) {
     buf_free(&table->rows);
+    free(table->starts);
     free(table->copy_sql);
     free(table);
 }
@@ -150,10 +155,43 @@ static bool add_value(struct copy_table *table, int column, struct str value, st
     return true;
 }
 
+static void note_start(struct copy_table *table) {
+    if (table->start_count == table->start_capacity) {
+        table->start_capacity = table->start_capacity ? table->start_capacity * 2 : 64;
+        table->starts = mem_realloc(table->starts, table->start_capacity * sizeof(*table->starts));
+    }
+    table->starts[table->start_count++] = table->rows.len;
+}
+
+static int compare_rows(const void *left, const void *right) {
+    const struct str *a = left, *b = right;
+    int order = memcmp(a->ptr, b->ptr, a->len < b->len ? a->len : b->len);
+    return order ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+/* By their bytes, which begin with the first column. */
+static void sort_rows(struct copy_table *table) {
+    struct str *rows = mem_alloc((table->start_count + 1) * sizeof(*rows));
+    struct buf sorted = {0};
+    for (size_t i = 0; i < table->start_count; i++) {
+        size_t end = i + 1 < table->start_count ? table->starts[i + 1] : table->rows.len;
+        rows[i] = (struct str){table->rows.ptr + table->starts[i], end - table->starts[i]};
+    }
+    qsort(rows, table->start_count, sizeof(*rows), compare_rows);
+    buf_add(&sorted, table->rows.ptr, HEADER_BYTES);
+    for (size_t i = 0; i < table->start_count; i++)
+        buf_add_str(&sorted, rows[i]);
+    free(rows);
+    buf_free(&table->rows);
+    table->rows = sorted;
+}
+
 static bool flush(struct pg_copy *copy, struct copy_table *table, struct err *err) {
     static const unsigned char end[2] = {255, 255};
-    if (table->rows.len <= 19)
+    if (table->rows.len <= HEADER_BYTES)
         return true;
+    if (copy->sorted)
+        sort_rows(table);
     buf_add(&table->rows, end, sizeof(end));
     bool ok = pg_copy_in(copy->pg, table->copy_sql, buf_str(&table->rows), err);
     rows_reset(table);
@@ -171,6 +209,8 @@ static bool add_rows(struct pg_copy *copy, struct copy_table *table, const struc
             return err_set(err, ERR_INTERNAL, "table %.*s: columns of different lengths", STR_ARG(table->name));
     }
     for (size_t row = 0; row < count; row++) {
+        if (copy->sorted)
+            note_start(table);
         buf_add(&table->rows, &columns, sizeof(columns));
         for (int i = 0; i < table->column_count; i++) {
             int p = first + i;
@@ -223,6 +263,10 @@ bool pg_copy_begin(struct pg *pg, const char *alias, const char *const *tables, 
     pg_divert(pg, take, copy);
     *ret = copy;
     return true;
+}
+
+void pg_copy_sort(struct pg_copy *copy) {
+    copy->sorted = true;
 }
 
 bool pg_copy_flush(struct pg_copy *copy, bool all, struct err *err) {

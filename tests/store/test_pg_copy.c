@@ -114,6 +114,37 @@ static void many_parts(void **state) {
     pg_close(pg);
 }
 
+/* As they lie in the table, part by part. */
+static void in_order(void **state) {
+    (void)state;
+    static const char *const tables[] = {"sale", "thing", NULL};
+    struct pg *pg = two_schemas();
+    struct pg_copy *copy;
+    MUST(pg_script(pg, "CREATE TABLE b.sale (day int, sku text)", &failure));
+    MUST(pg_copy_begin(pg, "b", tables, "", &copy, &failure));
+    pg_copy_sort(copy);
+    PG_PARAMS_AUTO params = {0};
+    pg_add_array(&params, PG_I64);
+    pg_add_array(&params, PG_TEXT);
+    for (int i = 0; i < 100; i++) {
+        pg_array_i64(&params, 0, i * 37 % 10);
+        pg_array_str(&params, 1, i % 3 ? STR("b") : STR("a"));
+    }
+    for (int part = 0; part < 2; part++) {
+        MUST(pg_exec(pg, "INSERT INTO b.sale (day, sku) SELECT * FROM UNNEST($1::int[], $2::text[])", &params, NULL,
+                     &failure));
+        MUST(pg_copy_flush(copy, true, &failure));
+    }
+    MUST(insert(pg, 10, &failure));
+    MUST(pg_copy_flush(copy, true, &failure));
+    pg_copy_end(copy);
+    assert_int_equal(number(pg, "SELECT count(*) FROM b.thing"), 10);
+    assert_int_equal(number(pg, "SELECT count(*) FROM (SELECT (day, sku) < lag((day, sku)) OVER (ORDER BY ctid) AS "
+                                "falls FROM b.sale) s WHERE falls"),
+                     1); /* where the second part begins */
+    pg_close(pg);
+}
+
 static void bad_values(void **state) {
     (void)state;
     static const char *const tables[] = {"thing", NULL};
@@ -147,10 +178,8 @@ static void schema_alias(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_rows),
-        cmocka_unit_test(many_parts),
-        cmocka_unit_test(bad_values),
-        cmocka_unit_test(schema_alias),
+        cmocka_unit_test(same_rows),  cmocka_unit_test(many_parts),   cmocka_unit_test(in_order),
+        cmocka_unit_test(bad_values), cmocka_unit_test(schema_alias),
     };
     if (!database_is_there())
         return TEST_SKIPPED;
