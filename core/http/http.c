@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <strings.h>
 
+enum { HTTP_HEADERS_MAX = 64 << 10 };
+
 static void init_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
@@ -13,6 +15,14 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
     if (body->len + size * count > HTTP_ANSWER_MAX)
         return 0;
     buf_add(body, bytes, size * count);
+    return size * count;
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
+    struct buf *headers = user;
+    if (headers->len + size * count > HTTP_HEADERS_MAX)
+        return 0;
+    buf_add(headers, bytes, size * count);
     return size * count;
 }
 
@@ -52,7 +62,7 @@ static bool fail(CURLcode code, const char *text, struct err *err) {
                          : code == CURLE_URL_MALFORMAT || code == CURLE_SSL_CACERT_BADFILE ? ERR_CONFIG
                                                                                            : ERR_IO;
     if (code == CURLE_WRITE_ERROR)
-        return err_set(err, kind, "the answer is longer than %d bytes", HTTP_ANSWER_MAX);
+        return err_set(err, kind, "the answer is longer than %d bytes, or its headers are", HTTP_ANSWER_MAX);
     return err_set(err, kind, "%s", *text ? text : curl_easy_strerror(code));
 }
 
@@ -71,6 +81,9 @@ bool http_call(const struct http_request *request, struct http_answer *ret, stru
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, &ret->body);
+    buf_reset(&ret->headers);
+    curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(handle, CURLOPT_HEADERDATA, &ret->headers);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, text);
     CURLcode code = curl_easy_perform(handle);
     if (code == CURLE_OK)
@@ -82,4 +95,20 @@ bool http_call(const struct http_request *request, struct http_answer *ret, stru
 
 void http_answer_free(struct http_answer *answer) {
     buf_free(&answer->body);
+    buf_free(&answer->headers);
+}
+
+struct str http_answer_header(const struct http_answer *answer, struct str name) {
+    for (struct str rest = buf_str(&answer->headers); rest.ptr;) {
+        struct str value, line = str_cut(rest, '\n', &rest);
+        struct str found = str_cut(line, ':', &value);
+        if (!value.ptr || found.len != name.len || strncasecmp(found.ptr, name.ptr, name.len) != 0)
+            continue;
+        while (value.len && (value.ptr[0] == ' ' || value.ptr[0] == '\t'))
+            value = (struct str){value.ptr + 1, value.len - 1};
+        while (value.len && strchr(" \t\r", value.ptr[value.len - 1]))
+            value.len--;
+        return value;
+    }
+    return STR_NULL;
 }

@@ -20,13 +20,16 @@ struct http_request {
 
 struct http_answer {
     long status;
-    struct buf body; /* owned */
+    struct buf body;    /* owned */
+    struct buf headers; /* owned: the lines as they came, the status line first */
 };
 
 /* Any answer is a success, whatever its status. ERR_TIMEOUT, ERR_IO: there was none; ERR_CONFIG: the URL or the CA file
  * cannot be used. *ret is all-zero at first; its body is replaced. */
 CHECK_RESULT bool http_call(const struct http_request *request, struct http_answer *ret, struct err *err);
 void http_answer_free(struct http_answer *answer);
+/* A header's value, borrowed from the answer; ptr NULL when it has none of that name (in any case). */
+struct str http_answer_header(const struct http_answer *answer, struct str name);
 #define HTTP_ANSWER_AUTO __attribute__((cleanup(http_answer_free))) struct http_answer
 
 #endif
