@@ -7,10 +7,9 @@
 #include <unistd.h>
 
 #include "core/base/clock.h"
-#include "core/base/config.h"
 
 const char top_help[] =
-    "Usage: orderlog top [--url URL]... [--interval SECONDS] [--once] [--output json|table]\n"
+    "Usage: orderlog top [--url URL]... [--run DIR] [--interval SECONDS] [--once] [--output json|table]\n"
     "\n"
     "Shows what running processes do, from their /metrics, anew every two seconds: requests, what each service and\n"
     "each view reads and decides a second, how far it is behind, how long a record takes through it, what was set\n"
@@ -18,21 +17,27 @@ const char top_help[] =
     "Into a pipe or a file it writes one view of one second, as with --once.\n"
     "\n"
     "Options:\n"
-    "  --url URL            a process: its address, or that of its metrics; may be repeated\n"
-    "                       (default: ORDERLOG_API, else http://127.0.0.1:8080)\n"
+    "  --url URL            a process: its address, or that of its metrics; may be repeated. Without it: those of\n"
+    "                       ORDERLOG_PROCESSES, else those of --run, else ORDERLOG_API, else http://127.0.0.1:8080\n"
+    "  --run DIR            each DIR/NAME.listen says where the process NAME answers; looked at anew each time\n"
+    "                       (default: ORDERLOG_RUN)\n"
     "  --interval SECONDS   between two views (2)\n"
     "  --once               one view, of the second after the start; then end\n"
     "  --output json|table  table; json writes one object a line\n"
     "  -h, --help           this text\n"
     "\n"
-    "Settings: ORDERLOG_API. NO_COLOR turns colours off.\n"
+    "Settings: ORDERLOG_PROCESSES (a list of NAME=URL or URL, by spaces or commas), ORDERLOG_RUN, ORDERLOG_API. "
+    "NO_COLOR\n"
+    "turns colours off.\n"
     "\n"
     "IN/S and OUT/S are records read and decided a second. LAG is how many records wait, BEHIND (of a view: AGE) how "
     "old\n"
     "the oldest of them is. P50 and P99 run from the log's time of a record to the commit of what the service made of\n"
     "it. OUTBOX is the age of the oldest decision that is not in the log yet. PARKED subjects were set aside "
     "(orderlog\n"
-    "dlq); HALTED shards stand still (/readyz?verbose says why). \"-\" is what is not known.\n"
+    "dlq); DOWN shards are halted (/readyz?verbose says why), or no process runs them. \"-\" is what is not known. "
+    "What\n"
+    "each process does is added up, what several tell of the same thing is counted once.\n"
     "\n"
     "Exit codes: 0 done, and every process answered; 1 with --once, one did not; 2 wrong usage, or it could not be\n"
     "done.\n"
@@ -42,8 +47,7 @@ const char top_help[] =
     "  orderlog top --once --output json | jq '.services[] | {name, lag_records}'\n";
 
 struct top {
-    struct top_target *targets;
-    size_t count;
+    struct top_targets targets;
     double interval_s;
     bool once;
     enum cli_output output;
@@ -53,24 +57,6 @@ struct top {
 };
 
 /* ---- the command line ---- */
-
-/* An address becomes that of its metrics. */
-static char *metrics_url(const char *given) {
-    BUF_AUTO url = {0};
-    const char *scheme = strstr(given, "://");
-    const char *path = strchr(scheme ? scheme + 3 : given, '/');
-    buf_printf(&url, "%s%s", scheme ? "" : "http://", given);
-    if (!path)
-        buf_printf(&url, "/metrics");
-    else if (!path[1])
-        buf_printf(&url, "metrics");
-    return mem_strdup(buf_str(&url));
-}
-
-static void add_target(struct top *top, const char *url) {
-    top->targets = mem_realloc(top->targets, (top->count + 1) * sizeof *top->targets);
-    top->targets[top->count++] = (struct top_target){.url = metrics_url(url)};
-}
 
 static bool parse_interval(const char *text, double *ret) {
     char *end;
@@ -84,14 +70,15 @@ static bool parse_interval(const char *text, double *ret) {
 }
 
 static int parse(struct top *top, int argc, char **argv) {
-    static const struct option options[] = {{"url", required_argument, NULL, 'u'},
-                                            {"interval", required_argument, NULL, 'i'},
-                                            {"once", no_argument, NULL, '1'},
-                                            {"output", required_argument, NULL, 'O'},
-                                            {0}};
+    static const struct option options[] = {
+        {"url", required_argument, NULL, 'u'},      {"run", required_argument, NULL, 'r'},
+        {"interval", required_argument, NULL, 'i'}, {"once", no_argument, NULL, '1'},
+        {"output", required_argument, NULL, 'O'},   {0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'u')
-            add_target(top, optarg);
+            top_targets_add(&top->targets, STR_NULL, str_from(optarg));
+        else if (option == 'r')
+            top->targets.run = optarg;
         else if (option == '1')
             top->once = true;
         else if (option != 'i' && option != 'O')
@@ -101,8 +88,8 @@ static int parse(struct top *top, int argc, char **argv) {
     }
     if (!cli_no_operands(argc, argv))
         return CLI_USAGE;
-    if (!top->count)
-        add_target(top, config_get("ORDERLOG_API", "http://127.0.0.1:8080"));
+    top->targets.given = top->targets.count > 0;
+    top_targets_refresh(&top->targets);
     top->once |= top->output != CLI_JSON && !isatty(STDOUT_FILENO);
     return CLI_OK;
 }
@@ -120,7 +107,8 @@ static bool look_at_events(void *user) {
 static bool fetch(struct top *top, struct err *err) {
     int fds[2];
     size_t fd_count = top->terminal ? top_terminal_fds(top->terminal, fds) : 0;
-    return top_fetch(top->targets, top->count, fds, fd_count, look_at_events, top, err);
+    top_targets_refresh(&top->targets);
+    return top_fetch(top->targets.items, top->targets.count, fds, fd_count, look_at_events, top, err);
 }
 
 static void show(struct top *top) {
@@ -132,7 +120,7 @@ static void show(struct top *top) {
     snprintf(heading, sizeof heading, top->terminal ? "orderlog top  %s  every %g s  (q ends it)" : "orderlog top  %s",
              now, top->interval_s);
     arena_init(&arena);
-    top_model(top->targets, top->count, &arena, &frame);
+    top_model(top->targets.items, top->targets.count, &arena, &frame);
     if (top->terminal)
         top_terminal_size(top->terminal, &style.columns, &style.rows);
     if (top->output == CLI_JSON)
@@ -182,20 +170,10 @@ static bool run(struct top *top, struct err *err) {
 }
 
 static bool all_answered(const struct top *top) {
-    for (size_t i = 0; i < top->count; i++)
-        if (!top->targets[i].now.answered)
+    for (size_t i = 0; i < top->targets.count; i++)
+        if (!top->targets.items[i].now.answered)
             return false;
     return true;
-}
-
-static void close_all(struct top *top) {
-    for (size_t i = 0; i < top->count; i++) {
-        top_scrape_free(&top->targets[i].before);
-        top_scrape_free(&top->targets[i].now);
-        free((void *)(uintptr_t)top->targets[i].url);
-    }
-    free(top->targets);
-    buf_free(&top->drawn);
 }
 
 int top_main(int argc, char **argv) {
@@ -213,6 +191,7 @@ int top_main(int argc, char **argv) {
         else if (top.once && !all_answered(&top))
             status = CLI_NO;
     }
-    close_all(&top);
+    top_targets_free(&top.targets);
+    buf_free(&top.drawn);
     return status;
 }

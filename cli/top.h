@@ -37,6 +37,7 @@ struct str top_label(const struct top_sample *sample, const char *name);
 
 /* One process that is looked at, and what it said the last two times. */
 struct top_target {
+    const char *name; /* of the process, where it has one; else NULL. Owned, as is url */
     const char *url;
     struct top_scrape before, now;
 };
@@ -47,6 +48,21 @@ typedef bool top_interrupted(void *user);
  * `fds` (with their count) are watched while it waits, so that keys are seen at once. */
 CHECK_RESULT bool top_fetch(struct top_target *targets, size_t count, const int *fds, size_t fd_count,
                             top_interrupted *interrupted, void *user, struct err *err);
+
+/* ---- top_targets.c: which processes there are ---- */
+
+struct top_targets {
+    struct top_target *items;
+    size_t count;
+    bool given;      /* by --url: no others are looked for */
+    const char *run; /* the folder whose NAME.listen say where processes answer; NULL: none. Borrowed */
+};
+
+/* `url` is an address, or that of its metrics; name may be NULL. */
+void top_targets_add(struct top_targets *targets, struct str name, struct str url);
+/* Looks anew at who there is: those that were there keep what they said, those that are gone go. */
+void top_targets_refresh(struct top_targets *targets);
+void top_targets_free(struct top_targets *targets);
 
 /* ---- top_model.c: what it means ---- */
 
@@ -59,9 +75,11 @@ struct top_service {
     double p50_s, p99_s;
     double outbox_s;
     double parked, halted;
+    double shards, running; /* that there are, and that are run by a process that answers */
 };
 
 struct top_process {
+    const char *name; /* NULL: none */
     const char *url;
     bool answered;
     const char *why;
@@ -74,6 +92,7 @@ struct top_frame {
     double requests_per_s, request_p99_s, shed_per_s, in_flight, connections, waiters, streams;
     double commits_per_s, commit_p99_s, log_bytes, disk_free_bytes;
     double postgres_up, redis_up, tables_age_s;
+    double postgres_asked, redis_asked; /* processes that tell of it; …_up: those that it answers */
     double payments_open, payments_oldest_s, payments_left, timers_overdue, timers_oldest_s;
     struct top_service *services; /* deciders first, then views */
     size_t service_count;

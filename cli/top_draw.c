@@ -99,6 +99,17 @@ static void end_line(struct page *page) {
 
 /* ---- the parts ---- */
 
+/* Halted, or run by nobody that answers. */
+static double down_of(const struct top_service *service) {
+    return isnan(service->running) ? service->halted : service->shards - service->running;
+}
+
+static void draw_store(struct page *page, const char *name, double up, double asked) {
+    put(page, up < asked ? TONE_BAD : TONE_PLAIN, "%s %s", name, isnan(up) ? "-" : up == 0 ? "away" : "ok");
+    if (up > 0 && up < asked)
+        put(page, TONE_BAD, " (to %.0f of %.0f)", up, asked);
+}
+
 static void draw_totals(struct page *page, const struct top_frame *frame) {
     char a[CELL_SIZE], b[CELL_SIZE], c[CELL_SIZE], d[CELL_SIZE];
     put(page, TONE_HEADING, "API     ");
@@ -113,14 +124,9 @@ static void draw_totals(struct page *page, const struct top_frame *frame) {
         text_seconds(frame->commit_p99_s, b), text_bytes(frame->log_bytes, c), text_bytes(frame->disk_free_bytes, d));
     end_line(page);
     put(page, TONE_HEADING, "Stores  ");
-    put(page, frame->postgres_up == 0 ? TONE_BAD : TONE_PLAIN, "PostgreSQL %s, ",
-        isnan(frame->postgres_up) ? "-"
-        : frame->postgres_up == 0 ? "away"
-                                  : "ok");
-    put(page, frame->redis_up == 0 ? TONE_BAD : TONE_PLAIN, "Redis %s",
-        isnan(frame->redis_up) ? "-"
-        : frame->redis_up == 0 ? "away"
-                               : "ok");
+    draw_store(page, "PostgreSQL", frame->postgres_up, frame->postgres_asked);
+    put(page, TONE_PLAIN, ", ");
+    draw_store(page, "Redis", frame->redis_up, frame->redis_asked);
     put(page, frame->tables_age_s > 60 ? TONE_WARN : TONE_PLAIN, "; tables asked %s ago",
         text_seconds(frame->tables_age_s, a));
     end_line(page);
@@ -147,14 +153,15 @@ static void draw_service(struct page *page, const struct top_service *service) {
     put(page, service->outbox_s > OUTBOX_WARN_S ? TONE_WARN : TONE_PLAIN, "%7s",
         service->view ? "" : text_seconds(service->outbox_s, text));
     put(page, service->parked > 0 ? TONE_WARN : TONE_PLAIN, "%7s", text_count(service->parked, text));
-    put(page, service->halted > 0 ? TONE_BAD : TONE_PLAIN, "%7s", text_count(service->halted, text));
+    double down = down_of(service);
+    put(page, down > 0 ? TONE_BAD : TONE_PLAIN, "%7s", text_count(down, text));
     end_line(page);
 }
 
 static void draw_services(struct page *page, const struct top_frame *frame, bool views) {
     end_line(page);
     put(page, TONE_HEADING, "%-22s%5s%6s%5s%7s%7s%7s%7s%7s%7s", views ? "VIEW" : "SERVICE", "IN/S",
-        views ? "" : "OUT/S", "LAG", views ? "AGE" : "BEHIND", "P50", "P99", views ? "" : "OUTBOX", "PARKED", "HALTED");
+        views ? "" : "OUT/S", "LAG", views ? "AGE" : "BEHIND", "P50", "P99", views ? "" : "OUTBOX", "PARKED", "DOWN");
     end_line(page);
     for (size_t i = 0; i < frame->service_count; i++)
         if (frame->services[i].view == views)
@@ -168,9 +175,9 @@ static void draw_processes(struct page *page, const struct top_frame *frame) {
     for (size_t i = 0; i < frame->process_count; i++) {
         const struct top_process *process = &frame->processes[i];
         char cpu[CELL_SIZE] = "-", text[CELL_SIZE];
-        put(page, process->answered ? TONE_PLAIN : TONE_BAD, "%-36s", process->url);
+        put(page, process->answered ? TONE_PLAIN : TONE_BAD, "%-36s", process->name ? process->name : process->url);
         if (!process->answered) {
-            put(page, TONE_BAD, "  away: %s", process->why);
+            put(page, TONE_BAD, "  away: %s", process->why[0] ? process->why : "not asked yet");
             end_line(page);
             continue;
         }
@@ -243,7 +250,8 @@ static void json_services(const struct top_frame *frame, bool views, struct buf 
         ADD_PAIRS(ret, false, {"in_per_s", service->in_per_s}, {"lag_records", service->lag_records},
                   {"lag_seconds", service->lag_seconds}, {"stage_p50_s", service->p50_s},
                   {"stage_p99_s", service->p99_s}, {"parked_subjects", service->parked},
-                  {"halted_shards", service->halted});
+                  {"halted_shards", service->halted}, {"running_shards", service->running},
+                  {"shards", service->shards});
         if (!views)
             ADD_PAIRS(ret, false, {"out_per_s", service->out_per_s}, {"outbox_oldest_s", service->outbox_s});
         buf_add_char(ret, '}');
@@ -251,8 +259,17 @@ static void json_services(const struct top_frame *frame, bool views, struct buf 
     }
 }
 
+static double up_for_all(double up, double asked) {
+    return isnan(up) ? up : up == asked;
+}
+
 static void json_process(const struct top_process *process, struct buf *ret) {
-    buf_add_str(ret, STR("{\"url\":"));
+    buf_add_str(ret, STR("{\"name\":"));
+    if (process->name)
+        buf_add_json_string(ret, str_from(process->name));
+    else
+        buf_add_str(ret, STR("null"));
+    buf_add_str(ret, STR(",\"url\":"));
     buf_add_json_string(ret, str_from(process->url));
     buf_printf(ret, ",\"answers\":%s", process->answered ? "true" : "false");
     if (process->answered) {
@@ -279,8 +296,8 @@ void top_draw_json(const struct top_frame *frame, struct buf *ret) {
     ADD_PAIRS(ret, true, {"commits_per_s", frame->commits_per_s}, {"commit_p99_s", frame->commit_p99_s},
               {"size_bytes", frame->log_bytes}, {"disk_free_bytes", frame->disk_free_bytes});
     buf_add_str(ret, STR("},\"stores\":{"));
-    ADD_PAIRS(ret, true, {"postgres_up", frame->postgres_up}, {"redis_up", frame->redis_up},
-              {"tables_age_s", frame->tables_age_s});
+    ADD_PAIRS(ret, true, {"postgres_up", up_for_all(frame->postgres_up, frame->postgres_asked)},
+              {"redis_up", up_for_all(frame->redis_up, frame->redis_asked)}, {"tables_age_s", frame->tables_age_s});
     buf_add_str(ret, STR("},\"waiting\":{"));
     ADD_PAIRS(ret, true, {"payments", frame->payments_open}, {"payments_oldest_s", frame->payments_oldest_s},
               {"payments_left_to_operators", frame->payments_left}, {"timers", frame->timers_overdue},

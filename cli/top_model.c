@@ -81,6 +81,16 @@ static double sum_values(const struct model *model, const struct question *quest
     return sum;
 }
 
+static double count_values(const struct model *model, const struct question *question) {
+    double count = 0;
+    for (size_t t = 0; t < model->target_count; t++) {
+        const struct top_scrape *now = &model->targets[t].now;
+        for (size_t i = 0; i < now->count; i++)
+            count += matches(question, &now->samples[i]);
+    }
+    return count;
+}
+
 static double max_value(const struct model *model, const struct question *question) {
     double max = unknown;
     for (size_t t = 0; t < model->target_count; t++) {
@@ -92,9 +102,10 @@ static double max_value(const struct model *model, const struct question *questi
     return max;
 }
 
-/* Gauges of something that several processes may tell of: by its labels the highest, then the sum of those. */
-static double sum_of_things(const struct model *model, const struct question *question) {
-    double sum = unknown;
+/* Gauges of something that several processes may tell of: by its labels the highest, then the sum of those. *ret_count
+ * (may be NULL): how many there are. */
+static double sum_of_things(const struct model *model, const struct question *question, double *ret_count) {
+    double sum = unknown, count = 0;
     for (size_t t = 0; t < model->target_count; t++) {
         const struct top_scrape *now = &model->targets[t].now;
         for (size_t i = 0; i < now->count; i++) {
@@ -109,10 +120,14 @@ static double sum_of_things(const struct model *model, const struct question *qu
                 if (same)
                     raise_known(&highest, same->value);
             }
-            if (!again)
-                add_known(&sum, highest);
+            if (again)
+                continue;
+            add_known(&sum, highest);
+            count++;
         }
     }
+    if (ret_count)
+        *ret_count = count;
     return sum;
 }
 
@@ -197,10 +212,11 @@ static void list_services(const struct model *model, const char *family, bool vi
             struct str name = top_label(&now->samples[i], "service");
             if (!name.ptr || !str_eq(now->samples[i].family, str_from(family)) || is_listed(frame, name))
                 continue;
+            bool is_view = view || memmem(name.ptr, name.len, "-view-", 6);
             struct top_service *services = arena_array(model->arena, struct top_service, frame->service_count + 1);
             if (frame->service_count)
                 memcpy(services, frame->services, frame->service_count * sizeof *services);
-            services[frame->service_count++] = (struct top_service){.name = name, .view = view};
+            services[frame->service_count++] = (struct top_service){.name = name, .view = is_view};
             frame->services = services;
         }
     }
@@ -212,13 +228,16 @@ static void fill_service(const struct model *model, struct top_service *service)
     service->in_per_s =
         sum_rates(model, service->view ? OF("orderlog_projector_records_total") : OF("orderlog_decider_records_total"));
     service->out_per_s = service->view ? unknown : sum_rates(model, OF("orderlog_decider_records_out_total"));
-    service->lag_records = sum_of_things(model, OF("orderlog_lag_records"));
+    service->lag_records = sum_of_things(model, OF("orderlog_lag_records"), NULL);
     service->lag_seconds = max_value(model, OF("orderlog_lag_seconds"));
     service->p50_s = quantile_of(model, "orderlog_stage_seconds_bucket", "service", name, 0.5);
     service->p99_s = quantile_of(model, "orderlog_stage_seconds_bucket", "service", name, 0.99);
     service->outbox_s = service->view ? unknown : max_value(model, OF("orderlog_outbox_oldest_seconds"));
-    service->parked = sum_of_things(model, OF("orderlog_parked_subjects"));
-    service->halted = sum_of_things(model, OF("orderlog_shard_halted"));
+    /* A projector tells of its own shards, a decider of the table that all share. */
+    service->parked = service->view ? sum_values(model, OF("orderlog_parked_subjects"))
+                                    : sum_of_things(model, OF("orderlog_parked_subjects"), NULL);
+    service->halted = sum_of_things(model, OF("orderlog_shard_halted"), NULL);
+    service->running = sum_of_things(model, OF("orderlog_shard_running"), &service->shards);
 #undef OF
 }
 
@@ -230,7 +249,8 @@ static double sample_value(const struct top_scrape *scrape, const char *name) {
 }
 
 static struct top_process process_of(const struct top_target *target) {
-    struct top_process process = {.url = target->url, .answered = target->now.answered, .why = target->now.why};
+    struct top_process process = {
+        .name = target->name, .url = target->url, .answered = target->now.answered, .why = target->now.why};
     const struct top_sample *cpu = map_get(&target->now.by_name, STR("process_cpu_seconds_total"));
     process.cpu = cpu ? rate_of(target, cpu) : unknown;
     process.memory_bytes = sample_value(&target->now, "process_resident_memory_bytes");
@@ -256,14 +276,16 @@ static void fill_totals(const struct model *model, struct top_frame *frame) {
     frame->commit_p99_s = quantile_of(model, "orderlog_log_commit_seconds_bucket", NULL, STR_NULL, 0.99);
     frame->log_bytes = max_value(model, ALL("orderlog_log_size_bytes"));
     frame->disk_free_bytes = max_value(model, ALL("orderlog_log_disk_free_bytes"));
-    frame->postgres_up = max_value(model, WITH("orderlog_store_up", "store", "postgres"));
-    frame->redis_up = max_value(model, WITH("orderlog_store_up", "store", "redis"));
+    frame->postgres_up = sum_values(model, WITH("orderlog_store_up", "store", "postgres"));
+    frame->postgres_asked = count_values(model, WITH("orderlog_store_up", "store", "postgres"));
+    frame->redis_up = sum_values(model, WITH("orderlog_store_up", "store", "redis"));
+    frame->redis_asked = count_values(model, WITH("orderlog_store_up", "store", "redis"));
     frame->tables_age_s =
         (double)clock_now_us() / 1e6 - max_value(model, ALL("orderlog_gauges_updated_timestamp_seconds"));
-    frame->payments_open = sum_of_things(model, ALL("orderlog_payment_intents"));
+    frame->payments_open = sum_of_things(model, ALL("orderlog_payment_intents"), NULL);
     frame->payments_oldest_s = max_value(model, ALL("orderlog_payment_intents_oldest_seconds"));
     frame->payments_left = max_value(model, ALL("orderlog_payments_left_to_operators"));
-    frame->timers_overdue = sum_of_things(model, ALL("orderlog_timers_overdue"));
+    frame->timers_overdue = sum_of_things(model, ALL("orderlog_timers_overdue"), NULL);
     frame->timers_oldest_s = max_value(model, ALL("orderlog_timers_overdue_oldest_seconds"));
 #undef WITH
 #undef ALL
@@ -281,6 +303,7 @@ void top_model(const struct top_target *targets, size_t count, struct arena *are
     fill_totals(&model, ret);
     list_services(&model, "orderlog_decider_records_total", false, ret);
     list_services(&model, "orderlog_projector_records_total", true, ret);
+    list_services(&model, "orderlog_lag_records", false, ret); /* others tell of those that do not answer */
     for (size_t i = 0; i < ret->service_count; i++)
         fill_service(&model, &ret->services[i]);
 }

@@ -51,7 +51,7 @@ struct shard {
     int32_t slot;  /* within the loop */
     enum shard_status status;
     enum shard_status told; /* to probes and metrics */
-    struct metric *halted_gauge;
+    struct metric *halted_gauge, *running_gauge;
     uint32_t assigned; /* a bit for each input topic */
     int64_t retry_at_us;
     int64_t retry_delay_us;
@@ -188,7 +188,7 @@ void loop_wait(struct loop *loop, int64_t timeout_ms);
 
 void status_register(struct loop *loop);
 void status_register_service(struct service *service);
-struct metric *status_halted_gauge(const struct service *service, int32_t shard);
+void status_register_shard(struct shard *shard);
 /* What changed since it was last told. */
 void status_write(struct loop *loop);
 

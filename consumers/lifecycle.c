@@ -147,13 +147,11 @@ static void make_shards(struct loop *loop) {
     for (size_t i = 0; i < loop->service_count; i++) {
         struct service *service = &loop->services[i];
         service->shards = &loop->shards[slot];
-        for (int32_t s = 0; s < service->shard_count; s++, slot++)
-            loop->shards[slot] = (struct shard){.service = service,
-                                                .index = s,
-                                                .slot = slot,
-                                                .next_due_us = INT64_MAX,
-                                                .force_park_offset = -1,
-                                                .halted_gauge = status_halted_gauge(service, s)};
+        for (int32_t s = 0; s < service->shard_count; s++, slot++) {
+            loop->shards[slot] = (struct shard){
+                .service = service, .index = s, .slot = slot, .next_due_us = INT64_MAX, .force_park_offset = -1};
+            status_register_shard(&loop->shards[slot]);
+        }
     }
 }
 

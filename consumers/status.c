@@ -30,10 +30,15 @@ void status_register_service(struct service *service) {
     service->metrics.stage = metrics_stage(service->decider->service);
 }
 
-struct metric *status_halted_gauge(const struct service *service, int32_t shard) {
+void status_register_shard(struct shard *shard) {
     char labels[96];
-    snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", service->decider->service, shard);
-    return metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
+    snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", SHARD_ARG(shard));
+    shard->halted_gauge =
+        metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
+    shard->running_gauge =
+        metrics_gauge("orderlog_shard_running",
+                      "1: this process runs this shard; over all processes each shard is to be run by one.", labels);
+    metrics_set(shard->running_gauge, 0);
 }
 
 static bool status_changed(const struct loop *loop) {
@@ -49,6 +54,7 @@ static void add_shard(struct loop *loop, struct shard *shard) {
     BUF_AUTO why = {0};
     shard->told = shard->status;
     metrics_set(shard->halted_gauge, shard->status == SHARD_HALTED);
+    metrics_set(shard->running_gauge, shard->status == SHARD_RUNNING);
     if (shard->status == SHARD_HALTED)
         buf_printf(&why, "halted: %s", shard->halted_why);
     if (shard->status == SHARD_WAITING)

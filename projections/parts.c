@@ -44,7 +44,11 @@ void projector_open_shards(struct projector *projector) {
         snprintf(labels, sizeof(labels), "service=\"%s\",shard=\"%d\"", projector->service, i);
         shard->halted_gauge =
             metrics_gauge("orderlog_shard_halted", "1: this shard moves no further; /readyz?verbose says why.", labels);
+        shard->running_gauge = metrics_gauge(
+            "orderlog_shard_running",
+            "1: this process runs this shard; over all processes each shard is to be run by one.", labels);
         metrics_set(shard->halted_gauge, 0);
+        metrics_set(shard->running_gauge, 0);
     }
 }
 

@@ -25,7 +25,7 @@ struct shard {
     struct buf next;                   /* as they are to be saved */
     struct map parked;                 /* subjects */
     int64_t whole_at[VIEW_TOPICS_MAX]; /* the ends of its topics when its positions were read: past them it is whole */
-    struct metric *halted_gauge;
+    struct metric *halted_gauge, *running_gauge;
     enum shard_state told; /* to probes */
     char *halted_why;      /* owned; NULL: it is not halted */
     /* of the batch */

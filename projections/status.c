@@ -38,6 +38,7 @@ void projector_tell_status(struct projector *projector) {
         struct shard *shard = &projector->shards[i];
         shard->told = shard->state;
         metrics_set(shard->halted_gauge, shard->state == SHARD_HALTED);
+        metrics_set(shard->running_gauge, shard->state == SHARD_RUNNING);
         tell_shard(projector, shard, &checks);
     }
     count_parked(projector);

@@ -95,6 +95,7 @@ write_env() {
     {
         export_line ORDERLOG_API "http://127.0.0.1:$port"
         export_line ORDERLOG_LISTEN "127.0.0.1:$port"
+        export_line ORDERLOG_RUN "$run"
         if [ "$log" = embedded ]; then
             export_line ORDERLOG_LOG "sqlite://$data/log.db"
         else

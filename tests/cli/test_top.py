@@ -12,6 +12,7 @@ import select
 import signal
 import struct
 import subprocess
+import tempfile
 import termios
 import threading
 import time
@@ -120,6 +121,60 @@ class Numbers(unittest.TestCase):
         self.assertAlmostEqual(frame["api"]["requests_per_s"] * frame["seconds"], 440, delta=5)
         self.assertEqual([p["answers"] for p in frame["processes"]], [True, True])
 
+    def test_a_shard_is_to_be_run_by_one_process(self):
+        def running(*by_shard):
+            return "".join(f'orderlog_shard_running{{service="orders",shard="{i}"}} {runs}\n'
+                           for i, runs in enumerate(by_shard))
+        texts = ['orderlog_decider_records_total{service="orders"} 1\n' + running(*shards)
+                 for shards in ((1, 0, 0), (0, 1, 0))]
+        frame = frame_of(*(self.process(text) for text in texts))
+        orders, = frame["services"]
+        self.assertEqual((orders["shards"], orders["running_shards"], orders["halted_shards"]), (3, 2, None))
+        done = top("--once", *(word for text in texts for word in ("--url", self.process(text).url)))
+        self.assertRegex(done.stdout, r"\norders .* 1\n")
+
+    def test_parked_subjects_of_a_view_are_added_up_those_of_a_decider_are_not(self):
+        text = ('orderlog_decider_records_total{service="orders"} 1\norderlog_parked_subjects{service="orders"} 2\n'
+                'orderlog_projector_records_total{service="a-view-b"} 1\norderlog_parked_subjects{service="a-view-b"} 2\n')
+        frame = frame_of(self.process(text), self.process(text))
+        self.assertEqual((frame["services"][0]["parked_subjects"], frame["views"][0]["parked_subjects"]), (2, 4))
+
+    def test_a_service_that_does_not_answer_is_listed_when_others_tell_of_it(self):
+        gone = Process("")
+        gone.close()
+        frame = frame_of(self.process('orderlog_lag_records{service="payments",topic="t",partition="0"} 9\n'
+                                      'orderlog_lag_records{service="redis-view-orders",topic="t",partition="0"} 8\n'),
+                         gone, status=1)
+        self.assertEqual([(s["name"], s["lag_records"], s["in_per_s"]) for s in frame["services"] + frame["views"]],
+                         [("payments", 9, None), ("redis-view-orders", 8, None)])
+
+    def test_a_store_that_one_of_them_does_not_reach_is_told(self):
+        up = [self.process(f'orderlog_store_up{{store="redis"}} {i}\n') for i in (0, 1, 1)]
+        self.assertEqual(frame_of(*up)["stores"]["redis_up"], 0)
+        done = top("--once", *(word for process in up for word in ("--url", process.url)))
+        self.assertIn("Redis ok (to 2 of 3)", done.stdout)
+
+    def test_processes_are_found_by_the_files_that_say_where_they_listen(self):
+        here, gone = self.process(BEFORE, AFTER), Process("")
+        gone.close()
+        with tempfile.TemporaryDirectory() as run:
+            for name, process in (("consume-orders", here), ("api", gone)):
+                with open(f"{run}/{name}.listen", "w", encoding="ascii") as file:
+                    file.write(process.url.removeprefix("http://") + "\n")
+            with open(f"{run}/api.pid", "w", encoding="ascii") as file:
+                file.write("1\n")
+            for how in ({"ORDERLOG_RUN": run}, None):
+                done = top("--once", "--output", "json", *([] if how else ["--run", run]), **(how or {}))
+                self.assertEqual(done.returncode, 1, done)
+                self.assertEqual([(p["name"], p["answers"]) for p in json.loads(done.stdout)["processes"]],
+                                 [("api", False), ("consume-orders", True)])
+
+    def test_processes_are_listed_by_a_setting(self):
+        one, other = self.process(BEFORE, AFTER), self.process(BEFORE, AFTER)
+        done = top("--once", "--output", "json", ORDERLOG_PROCESSES=f"api={one.url}, {other.url}", ORDERLOG_RUN="/tmp")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertEqual([p["name"] for p in json.loads(done.stdout)["processes"]], ["api", None])
+
     def test_who_is_away_is_shown_as_away(self):
         here, gone, ill, odd = (self.process(BEFORE, AFTER), Process(""), self.process("no", status=500),
                                 self.process("{}\n"))
@@ -194,6 +249,29 @@ class Screen:
 
 
 ENTER, LEAVE = rb"\x1b\[\?1049h", rb"\x1b\[\?25h\x1b\[\?1049l$"
+
+
+class Coming(unittest.TestCase):
+    def test_a_process_that_starts_later_is_seen(self):
+        first, second = Process(BEFORE, AFTER), Process(BEFORE, AFTER)
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
+        with tempfile.TemporaryDirectory() as run:
+            def listens(name, process):
+                with open(f"{run}/{name}.new", "w", encoding="ascii") as file:
+                    file.write(process.url.removeprefix("http://"))
+                os.rename(f"{run}/{name}.new", f"{run}/{name}.listen")
+            listens("consume-orders", first)
+            screen = Screen("--run", run, "--interval", "0.1")
+            self.addCleanup(screen.close)
+            screen.await_text(rb"consume-orders +\d")
+            listens("project-redis", second)
+            screen.await_text(rb"project-redis +\d")
+            os.unlink(f"{run}/project-redis.listen")
+            screen.output = b""
+            screen.await_text(rb"PROCESS(?!.*project-redis).*\x1b\[J")
+            os.write(screen.master, b"q")
+            self.assertEqual(screen.await_end(), 0)
 
 
 class Terminals(unittest.TestCase):

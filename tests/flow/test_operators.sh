@@ -86,6 +86,7 @@ assert all(v["lag_records"] is not None and v["halted_shards"] == 0 for v in fra
 assert {"redis-view-orders", "postgres-view-orders"} <= {v["name"] for v in frame["views"]}
 assert frame["api"]["requests_per_s"] > 0 and frame["log"]["commits_per_s"] > 0
 assert frame["stores"]["postgres_up"] == frame["stores"]["redis_up"] == 1
+assert all(s["running_shards"] == s["shards"] > 0 for s in frame["services"] + frame["views"]), frame
 assert frame["processes"][0]["memory_bytes"] > 1 << 20 and frame["processes"][0]["cpu_cores"] > 0
 PY
 "$ORDERLOG_BIN" top --url "$ORDERLOG_API" >"$dir/top" || fail "top ended with status $?"
