@@ -1,14 +1,22 @@
 /* orderlog topics: what is in the log. */
 #include "cli/cli.h"
 
+#include "core/base/config.h"
+#include "producers/topics.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
 const char topics_help[] =
     "Usage: orderlog topics [--output json|table] [--log URL]\n"
+    "       orderlog topics apply [--log URL]\n"
     "\n"
     "Lists the log's topics with the offsets of each partition: `low`, the first record kept; `high`, the offset that\n"
     "the next record will get; and how many offsets lie between them.\n"
+    "\n"
+    "apply makes those of the shop's topics that are missing, each with ORDERLOG_PARTITIONS partitions (4). It refuses "
+    "a\n"
+    "log whose topics have another number: that can never be changed.\n"
     "\n"
     "Options:\n"
     "  --output json|table  a table on a terminal, else JSON\n"
@@ -22,6 +30,7 @@ const char topics_help[] =
     "\n"
     "Examples:\n"
     "  orderlog topics\n"
+    "  orderlog topics apply --log kafka://127.0.0.1:9092\n"
     "  orderlog topics --output json | jq -r '.topics[] | \"\\(.topic) \\(.records)\"'\n";
 
 struct listing {
@@ -82,11 +91,36 @@ static void listing_print(struct listing *listing, enum cli_output output) {
     }
 }
 
+static int apply(void) {
+    CLI_LOG_AUTO *log = NULL;
+    struct err err = {0};
+    const struct log_options options = {0};
+    const char *url;
+    int64_t partitions;
+    if (!config_require("ORDERLOG_LOG", &url, &err) ||
+        !config_int("ORDERLOG_PARTITIONS", 4, 1, 1024, &partitions, &err) || !log_open(url, &options, &log, &err) ||
+        !topics_create(log, (int32_t)partitions, &err))
+        return cli_fail(&err);
+    return CLI_OK;
+}
+
+/* "apply" is taken out, so that the rest is options as for the list. */
+static bool take_word(int *argc, char **argv, const char *word) {
+    if (*argc < 2 || strcmp(argv[1], word) != 0)
+        return false;
+    memmove(&argv[1], &argv[2], (size_t)(*argc - 1) * sizeof *argv);
+    --*argc;
+    return true;
+}
+
 int topics_main(int argc, char **argv) {
     enum cli_output output = CLI_AUTO;
+    bool applies = take_word(&argc, argv, "apply");
     int status = cli_log_and_output(argc, argv, &output);
     if (status != CLI_OK)
         return status;
+    if (applies)
+        return apply();
     struct listing listing = {0};
     struct err err = {0};
     bool ok = topics_list(&listing, &err);

@@ -58,4 +58,7 @@ struct log_ops {
 CHECK_RESULT bool log_sqlite_open(const char *rest, const struct log_options *options, struct log **ret,
                                   struct err *err);
 
+CHECK_RESULT bool log_kafka_open(const char *rest, const struct log_options *options, struct log **ret,
+                                 struct err *err);
+
 #endif

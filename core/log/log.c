@@ -12,6 +12,7 @@ static const struct {
     bool (*open)(const char *rest, const struct log_options *options, struct log **ret, struct err *err);
 } adapters[] = {
     {{"sqlite://", 9}, log_sqlite_open},
+    {{"kafka://", 8}, log_kafka_open},
 };
 
 bool log_open(const char *url, const struct log_options *options, struct log **ret, struct err *err) {
@@ -20,7 +21,8 @@ bool log_open(const char *url, const struct log_options *options, struct log **r
         if (str_starts_with(str_from(url), adapters[i].scheme))
             return adapters[i].open(url + adapters[i].scheme.len, options ? options : &none, ret, err);
     /* The URL is not repeated: one of another kind may hold a password. */
-    return err_set(err, ERR_CONFIG, "the log's URL has an unknown scheme; known: sqlite:///path/log.db");
+    return err_set(err, ERR_CONFIG,
+                   "the log's URL has an unknown scheme; known: sqlite:///path/log.db, kafka://host:9092");
 }
 
 void log_close(struct log *log) {

@@ -1,6 +1,7 @@
 /* The log port: topics of partitions of records, by the semantics of Apache Kafka, blind to which log it is.
  *
  *   sqlite:///path/log.db   embedded: one machine, one writing process, others may read (core/log/sqlite_*.c)
+ *   kafka://host:9092,...   Apache Kafka, by librdkafka (core/log/kafka_*.c)
  *
  * This header is the reading half; core/log/append.h is the writing half. Strings in are borrowed for the call;
  * records out are borrowed until the next poll of the same consumer. A `struct log` may be used by any thread, a
@@ -58,6 +59,10 @@ struct log_topic_spec {
     bool compacted;
 };
 
+/* Begins a topic's id that is made of names, because the log cannot tell a topic from another of that name (Kafka by
+ * librdkafka before 2.3). */
+#define LOG_TOPIC_ID_BY_NAME "by-name:"
+
 struct log_topic {
     struct str name; /* lives as long as the log */
     struct str id;   /* unique to this topic's creation; lives as long as the log */
@@ -91,7 +96,7 @@ CHECK_RESULT bool log_usage_read(struct log *log, struct log_usage *ret, struct 
 struct log_group_position {
     struct str group; /* these strings belong to the array */
     struct log_position position;
-    int64_t committed_at_us;
+    int64_t committed_at_us; /* 0: not known (Kafka does not tell) */
 };
 /* One allocation, the caller's to free(). */
 CHECK_RESULT bool log_group_positions(struct log *log, struct log_group_position **ret, size_t *ret_count,

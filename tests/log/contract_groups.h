@@ -327,7 +327,7 @@ static void contract_group_positions(void **state) {
         member_poll(&member, 10);
     assert_int_equal(told_position(s->log, "group", "a", 0, &time_us), 9);
     assert_int_equal(told_position(s->log, "group", "b", 5, &time_us), 7);
-    assert_true(time_us >= begin_us - 1000 && time_us <= clock_now_us() + 1000);
+    assert_true(time_us == 0 || (time_us >= begin_us - 1000 && time_us <= clock_now_us() + 1000));
     assert_int_equal(told_position(s->log, "group", "a", 1, &time_us), -1);
     assert_int_equal(told_position(s->log, "other", "a", 0, &time_us), -1);
     log_consumer_commit(member.consumer, (struct log_position[]){{STR("a"), 0, 10}}, 1);

@@ -1,0 +1,294 @@
+/* Reading: polls, seeks and pauses. What librdkafka is to read is told to it as a whole (kafka_reads_apply), at the
+ * next poll: that works the same for what a group has assigned and for what a seek names, and what was fetched before
+ * is thrown away by librdkafka. */
+#include "core/log/kafka_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/base/clock.h"
+
+enum { POLL_BYTES_MAX = 8 << 20 };
+
+static struct kafka_consumer *consumer_of(struct log_consumer *base) {
+    return (struct kafka_consumer *)base;
+}
+
+/* ---- waking ---- */
+
+/* There may be something for a poll to do. */
+static void signal_ready(struct kafka_consumer *consumer, bool wake) {
+    pthread_mutex_lock(&consumer->wake_lock);
+    consumer->ready = true;
+    consumer->woken |= wake;
+    pthread_cond_signal(&consumer->wake_cond);
+    if (consumer->notify)
+        consumer->notify(consumer->notify_user);
+    pthread_mutex_unlock(&consumer->wake_lock);
+}
+
+/* ---- partitions ---- */
+
+static struct kafka_read *read_find(struct kafka_consumer *consumer, const char *topic, int32_t partition) {
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        struct kafka_read *read = &consumer->reads[i];
+        if (read->partition == partition && strcmp(read->topic->name, topic) == 0)
+            return read;
+    }
+    return NULL;
+}
+
+struct kafka_read *kafka_read_add(struct kafka_consumer *consumer, const struct kafka_topic *topic, int32_t partition) {
+    if (consumer->read_count == consumer->read_cap) {
+        consumer->read_cap = consumer->read_cap ? 2 * consumer->read_cap : 16;
+        consumer->reads = mem_realloc(consumer->reads, consumer->read_cap * sizeof *consumer->reads);
+    }
+    struct kafka_read *read = &consumer->reads[consumer->read_count++];
+    *read = (struct kafka_read){.topic = topic, .partition = partition};
+    return read;
+}
+
+void kafka_reads_clear(struct kafka_consumer *consumer) {
+    for (size_t i = 0; i < consumer->read_count; i++)
+        free(consumer->reads[i].failed);
+    consumer->read_count = 0;
+    consumer->changed = true;
+}
+
+bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)consumer->read_count);
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        struct kafka_read *read = &consumer->reads[i];
+        if (read->active && !read->failed)
+            rd_kafka_topic_partition_list_add(list, read->topic->name, read->partition)->offset = read->offset;
+    }
+    rd_kafka_resp_err_t code = rd_kafka_assign(consumer->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        return kafka_err_set(err, code, "telling Kafka's client what to read");
+    consumer->changed = false;
+    return true;
+}
+
+static void fail(struct kafka_read *read, enum err_kind kind, const char *why) {
+    if (!read->failed)
+        read->failed = mem_zalloc(sizeof *read->failed);
+    err_set(read->failed, kind, "%s/%d offset %lld: %s", read->topic->name, read->partition, (long long)read->offset,
+            why);
+}
+
+bool kafka_consumer_seek(struct log_consumer *base, struct str topic, int32_t partition, int64_t offset,
+                         struct err *err) {
+    struct kafka_consumer *consumer = consumer_of(base);
+    const struct kafka_topic *known;
+    if (!kafka_partition_check(kafka_of(base->log), topic, partition, &known, err))
+        return false;
+    struct kafka_read *read = read_find(consumer, known->name, partition);
+    if (!read && consumer->grouped)
+        return err_set(err, ERR_NOT_FOUND, "%.*s/%d is not assigned to this member", STR_ARG(topic), partition);
+    if (!read)
+        read = kafka_read_add(consumer, known, partition);
+    if (read->active && !read->failed && !consumer->changed && read->offset == offset)
+        return true; /* it reads on from there as it is */
+    free(read->failed);
+    read->failed = NULL;
+    read->offset = offset;
+    read->active = true;
+    consumer->changed = true;
+    signal_ready(consumer, false); /* the next poll tells librdkafka */
+    if (offset < 0)                /* to librdkafka such numbers have meanings of their own */
+        fail(read, ERR_LOST_RECORDS, "there is no such offset");
+    return true;
+}
+
+void kafka_consumer_pause(struct log_consumer *base, struct str topic, int32_t partition) {
+    struct kafka_consumer *consumer = consumer_of(base);
+    const struct kafka_topic *known;
+    struct kafka_read *read =
+        kafka_topic_get(kafka_of(base->log), topic, &known, NULL) ? read_find(consumer, known->name, partition) : NULL;
+    if (!read || !read->active)
+        return;
+    read->active = false;
+    consumer->changed = true;
+}
+
+/* ---- what comes ---- */
+
+void kafka_batch_release(struct kafka_consumer *consumer) {
+    for (size_t i = 0; i < consumer->message_count; i++)
+        rd_kafka_message_destroy(consumer->messages[i]);
+    consumer->message_count = 0;
+    arena_reset(&consumer->arena);
+}
+
+static void make_room(struct kafka_consumer *consumer, size_t max) {
+    if (consumer->cap >= max)
+        return;
+    consumer->cap = max;
+    consumer->messages = mem_realloc(consumer->messages, max * sizeof *consumer->messages);
+    consumer->records = mem_realloc(consumer->records, max * sizeof *consumer->records);
+}
+
+/* What is wrong with one partition is told when it is asked for; what librdkafka mends by itself is counted. */
+static void take_error(struct kafka_consumer *consumer, const rd_kafka_message_t *message) {
+    struct kafka_read *read =
+        message->rkt ? read_find(consumer, rd_kafka_topic_name(message->rkt), message->partition) : NULL;
+    enum err_kind kind = kafka_err_kind(message->err);
+    kafka_count_error(message->err);
+    if (!read || !read->active || (kind != ERR_LOST_RECORDS && kind != ERR_CORRUPT && kind != ERR_NOT_FOUND))
+        return;
+    fail(read, kind, rd_kafka_message_errstr(message));
+    consumer->changed = true;
+}
+
+static const struct log_header *take_headers(struct kafka_consumer *consumer, const rd_kafka_message_t *message,
+                                             size_t *ret_count) {
+    rd_kafka_headers_t *headers;
+    *ret_count = 0;
+    if (rd_kafka_message_headers(message, &headers))
+        return NULL;
+    size_t count = rd_kafka_header_cnt(headers);
+    struct log_header *all = arena_alloc(&consumer->arena, count * sizeof *all);
+    for (size_t i = 0; i < count; i++) {
+        const char *name;
+        const void *value;
+        size_t len;
+        if (rd_kafka_header_get_all(headers, i, &name, &value, &len))
+            break;
+        all[(*ret_count)++] = (struct log_header){str_from(name), {value, len}};
+    }
+    return all;
+}
+
+static bool take(struct kafka_consumer *consumer, const rd_kafka_message_t *message, struct log_record *ret) {
+    struct kafka_read *read = read_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
+    if (!read || !read->active || read->failed || message->offset < read->offset)
+        return false;
+    rd_kafka_timestamp_type_t kind;
+    *ret = (struct log_record){.topic = read->topic->info.name,
+                               .partition = message->partition,
+                               .offset = message->offset,
+                               .timestamp_us = rd_kafka_message_timestamp(message, &kind) * 1000,
+                               .key = {message->key, message->key_len},
+                               .value = {message->payload, message->len}};
+    ret->headers = take_headers(consumer, message, &ret->header_count);
+    read->offset = message->offset + 1;
+    return true;
+}
+
+/* What came before a rebalance in the same breath may be of partitions that are another's now, or have another
+ * position: all of it is fetched again. */
+static size_t take_all(struct kafka_consumer *consumer, size_t count) {
+    size_t kept = 0, records = 0;
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_message_t *message = consumer->messages[i];
+        bool good = false;
+        if (message->err)
+            take_error(consumer, message);
+        else
+            good = !consumer->rebalanced && take(consumer, message, &consumer->records[records]);
+        if (good) {
+            records++;
+            consumer->messages[kept++] = message;
+        } else {
+            rd_kafka_message_destroy(message);
+        }
+    }
+    consumer->message_count = kept;
+    if (consumer->rebalanced)
+        consumer->changed = true;
+    return records;
+}
+
+/* ---- polling ---- */
+
+/* An error is told by every other poll, so that the other partitions go on. */
+static bool tell_failure(struct kafka_consumer *consumer, struct err *err) {
+    consumer->told_failure = !consumer->told_failure;
+    if (!consumer->told_failure)
+        return false;
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        const struct kafka_read *read = &consumer->reads[i];
+        if (!read->active || !read->failed)
+            continue;
+        err_set(err, read->failed->kind, "%s", read->failed->detail);
+        return true;
+    }
+    consumer->told_failure = false;
+    return false;
+}
+
+/* Until there may be something to do. */
+static void wait_for_work(struct kafka_consumer *consumer, int64_t until_us) {
+    const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    int rc = 0;
+    pthread_mutex_lock(&consumer->wake_lock);
+    while (!consumer->ready && !consumer->woken && rc == 0)
+        rc = pthread_cond_timedwait(&consumer->wake_cond, &consumer->wake_lock, &until);
+    pthread_mutex_unlock(&consumer->wake_lock);
+}
+
+static bool take_signals(struct kafka_consumer *consumer) {
+    pthread_mutex_lock(&consumer->wake_lock);
+    bool woken = consumer->woken;
+    consumer->ready = consumer->woken = false;
+    pthread_mutex_unlock(&consumer->wake_lock);
+    return woken;
+}
+
+/* librdkafka calls this when its queue is no longer empty. */
+void kafka_on_event(rd_kafka_t *rk, void *opaque) {
+    (void)rk;
+    signal_ready(opaque, false);
+}
+
+bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_ms, struct log_batch *ret,
+                         struct err *err) {
+    struct kafka_consumer *consumer = consumer_of(base);
+    int64_t until_us = clock_monotonic_us() + timeout_ms * 1000;
+    size_t records = 0;
+    kafka_batch_release(consumer);
+    make_room(consumer, max ? max : 1);
+    consumer->rebalanced = false;
+    if (tell_failure(consumer, err))
+        return false;
+    for (;;) {
+        /* In the middle of a rebalance it may be refused: what is on the queue goes on with that. */
+        bool applied = !consumer->changed || kafka_reads_apply(consumer, err);
+        bool woken = take_signals(consumer);
+        ssize_t count = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->messages, max ? max : 1);
+        if (count < 0)
+            return kafka_err_set(err, rd_kafka_last_error(), "reading from Kafka");
+        records = take_all(consumer, (size_t)count);
+        if (max && (size_t)count == max)
+            signal_ready(consumer, false); /* there may be more, of which we are not told again */
+        if (records || woken || consumer->rebalanced)
+            break;
+        if (tell_failure(consumer, err))
+            return false;
+        if (count == 0 && (!applied || !consumer->changed))
+            wait_for_work(consumer, until_us);
+        if (clock_monotonic_us() < until_us)
+            continue;
+        if (!applied)
+            return false;
+        break;
+    }
+    kafka_commit_if_due(consumer);
+    *ret = (struct log_batch){consumer->records, records};
+    return true;
+}
+
+void kafka_consumer_wake(struct log_consumer *base) {
+    signal_ready(consumer_of(base), true);
+}
+
+void kafka_consumer_notify(struct log_consumer *base, void (*notify)(void *user), void *user) {
+    struct kafka_consumer *consumer = consumer_of(base);
+    pthread_mutex_lock(&consumer->wake_lock);
+    consumer->notify = notify;
+    consumer->notify_user = user;
+    pthread_mutex_unlock(&consumer->wake_lock);
+    signal_ready(consumer, false); /* for what was asked for before */
+}

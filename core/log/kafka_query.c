@@ -1,0 +1,178 @@
+/* Ends, times, and the positions of groups. */
+#include "core/log/kafka_internal.h"
+
+#include <stdlib.h>
+
+rd_kafka_event_t *kafka_admin_wait(rd_kafka_queue_t *queue, const char *what, struct err *err) {
+    /* The request has its own time-out; this is for a client that does not keep to it. */
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 2 * KAFKA_CALL_TIMEOUT_MS);
+    if (!event) {
+        kafka_err_set(err, RD_KAFKA_RESP_ERR__TIMED_OUT, what);
+        return NULL;
+    }
+    if (!rd_kafka_event_error(event))
+        return event;
+    err_set(err, kafka_err_kind(rd_kafka_event_error(event)), "%s: %s", what, rd_kafka_event_error_string(event));
+    rd_kafka_event_destroy(event);
+    return NULL;
+}
+
+/* ---- offsets ---- */
+
+enum { TIME_LATEST = -1, TIME_EARLIEST = -2 }; /* of the protocol's ListOffsets */
+
+/* One question to the partition's leader. (rd_kafka_query_watermark_offsets does the same twice, and has hung.) */
+static bool ask_offset(struct kafka_log *log, const struct kafka_topic *topic, int32_t partition, int64_t time_ms,
+                       int64_t *ret, struct err *err) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *one = rd_kafka_topic_partition_list_add(list, topic->name, partition);
+    one->offset = time_ms;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(log->admin, list, KAFKA_CALL_TIMEOUT_MS);
+    if (!code)
+        code = one->err;
+    *ret = one->offset;
+    rd_kafka_topic_partition_list_destroy(list);
+    return !code || kafka_err_set(err, code, "asking Kafka for an offset");
+}
+
+bool kafka_watermarks(struct log *base, struct str name, int32_t partition, int64_t *ret_low, int64_t *ret_high,
+                      struct err *err) {
+    struct kafka_log *log = kafka_of(base);
+    const struct kafka_topic *topic;
+    int64_t low, high;
+    if (!kafka_partition_check(log, name, partition, &topic, err) ||
+        !ask_offset(log, topic, partition, TIME_EARLIEST, &low, err) ||
+        !ask_offset(log, topic, partition, TIME_LATEST, &high, err))
+        return false;
+    *ret_low = low;
+    *ret_high = high;
+    return true;
+}
+
+bool kafka_offset_at_time(struct log *base, struct str name, int32_t partition, int64_t time_us, int64_t *ret,
+                          struct err *err) {
+    struct kafka_log *log = kafka_of(base);
+    const struct kafka_topic *topic;
+    int64_t offset, time_ms = time_us > 0 ? (time_us + 999) / 1000 : 0;
+    if (!kafka_partition_check(log, name, partition, &topic, err) ||
+        !ask_offset(log, topic, partition, time_ms, &offset, err))
+        return false;
+    if (offset < 0 && !ask_offset(log, topic, partition, TIME_LATEST, &offset, err)) /* none so late */
+        return false;
+    *ret = offset;
+    return true;
+}
+
+/* ---- groups ---- */
+
+struct told {
+    struct log_group_position *items; /* group: an offset into `texts`, until all is there */
+    size_t count;
+    size_t cap;
+    struct arena arena;
+};
+
+static void told_add(struct told *told, struct str group, const struct log_topic *topic, int32_t partition,
+                     int64_t offset) {
+    if (told->count == told->cap) {
+        told->cap = told->cap ? told->cap * 2 : 64;
+        told->items = mem_realloc(told->items, told->cap * sizeof *told->items);
+    }
+    told->items[told->count++] =
+        (struct log_group_position){.group = group, .position = {topic->name, partition, offset}};
+}
+
+static bool group_names(struct kafka_log *log, struct arena *arena, struct str **ret, size_t *ret_count,
+                        struct err *err) {
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(log->admin);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(log->admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
+    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, NULL, 0);
+    rd_kafka_ListConsumerGroups(log->admin, options, queue);
+    rd_kafka_event_t *event = kafka_admin_wait(queue, "asking Kafka for its groups", err);
+    if (event) {
+        size_t count;
+        const rd_kafka_ConsumerGroupListing_t **valid =
+            rd_kafka_ListConsumerGroups_result_valid(rd_kafka_event_ListConsumerGroups_result(event), &count);
+        *ret = arena_array(arena, struct str, count);
+        *ret_count = count;
+        for (size_t i = 0; i < count; i++)
+            (*ret)[i] = arena_dup(arena, str_from(rd_kafka_ConsumerGroupListing_group_id(valid[i])));
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return event != NULL;
+}
+
+/* Positions in topics that are gone are left out. */
+static bool told_take(struct kafka_log *log, struct told *told, struct str group, const rd_kafka_event_t *event,
+                      struct err *err) {
+    size_t count;
+    const rd_kafka_group_result_t **groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+        rd_kafka_event_ListConsumerGroupOffsets_result((rd_kafka_event_t *)(uintptr_t)event), &count);
+    for (size_t i = 0; i < count; i++) {
+        const rd_kafka_topic_partition_list_t *list = rd_kafka_group_result_partitions(groups[i]);
+        for (int p = 0; list && p < list->cnt; p++) {
+            const struct kafka_topic *topic;
+            struct err unknown = {0};
+            if (list->elems[p].err || list->elems[p].offset < 0)
+                continue;
+            if (kafka_topic_get(log, str_from(list->elems[p].topic), &topic, &unknown))
+                told_add(told, group, &topic->info, list->elems[p].partition, list->elems[p].offset);
+            else if (unknown.kind != ERR_NOT_FOUND)
+                return err_set(err, unknown.kind, "%s", unknown.detail);
+        }
+    }
+    return true;
+}
+
+static bool told_ask(struct kafka_log *log, struct told *told, struct str group, struct err *err) {
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(log->admin);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(log->admin, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_ListConsumerGroupOffsets_t *request = rd_kafka_ListConsumerGroupOffsets_new(group.ptr, NULL);
+    rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, NULL, 0);
+    rd_kafka_ListConsumerGroupOffsets(log->admin, &request, 1, options, queue);
+    rd_kafka_event_t *event = kafka_admin_wait(queue, "asking Kafka for a group's positions", err);
+    bool ok = event && told_take(log, told, group, event, err);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_ListConsumerGroupOffsets_destroy(request);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    return ok;
+}
+
+/* One allocation: the array, and the groups' names behind it. */
+static struct log_group_position *told_pack(const struct told *told) {
+    size_t texts = 0;
+    for (size_t i = 0; i < told->count; i++)
+        texts += told->items[i].group.len;
+    struct log_group_position *all = mem_alloc(told->count * sizeof *all + texts + 1);
+    char *text = (char *)(all + told->count);
+    for (size_t i = 0; i < told->count; i++) {
+        all[i] = told->items[i];
+        memcpy(text, all[i].group.ptr, all[i].group.len);
+        all[i].group.ptr = text;
+        text += all[i].group.len;
+    }
+    return all;
+}
+
+bool kafka_group_positions(struct log *base, struct log_group_position **ret, size_t *ret_count, struct err *err) {
+    struct kafka_log *log = kafka_of(base);
+    struct told told = {0};
+    struct str *groups = NULL;
+    size_t count = 0;
+    arena_init(&told.arena);
+    bool ok = group_names(log, &told.arena, &groups, &count, err);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = told_ask(log, &told, groups[i], err);
+    if (ok) {
+        *ret = told_pack(&told);
+        *ret_count = told.count;
+    }
+    free(told.items);
+    arena_free(&told.arena);
+    return ok;
+}
