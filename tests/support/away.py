@@ -1,4 +1,4 @@
-"""A shopper who goes on while a part of the stack is away: away.py reads|writes FOLDER
+"""A shopper who goes on while a part of the stack is away: away.py reads|writes|outage FOLDER
 
 Settings are the stack's (ORDERLOG_API, ORDERLOG_OPERATOR_TOKEN). FOLDER/ready is made once all is set up; it goes on until
 FOLDER/stop is there, then prints what it saw and ends with 1 if that is not as it must be.
@@ -6,7 +6,10 @@ FOLDER/stop is there, then prints what it saw and ends with 1 if that is not as 
 reads:  a product, a cart and an order must be answered all the time, and the shopper's own writes be seen.
 writes: FOLDER/away is made by the test just before PostgreSQL is killed, FOLDER/back once it is there again. In between,
         writes must be taken for a while, then be refused as overloaded with a Retry-After, and be taken again afterwards;
-        what was taken must be there in the end."""
+        what was taken must be there in the end.
+outage: FOLDER/away is made just before the log can take nothing, FOLDER/back just before it is brought back. Each write
+        must be answered within 6 s, as taken or as 503. In between none is taken, a moment after some is again
+        FOLDER/taken-again is made, and what was taken must be there in the end."""
 import json
 import os
 import pathlib
@@ -138,5 +141,35 @@ def writes(folder):
     return True
 
 
+def outage(folder):
+    token = session()
+    (folder / "ready").touch()
+    seen, taken, number = [], [], 0
+    while not (folder / "stop").exists():
+        number += 1
+        began = time.time()
+        status, _, body = call("POST", "/v1/carts", token, f"o{number}")
+        seen.append((began, time.time() - began, status, body.get("type")))
+        if status == 201:
+            taken.append(body["cart_id"])
+            if (folder / "back").exists() and began > os.stat(folder / "back").st_mtime:
+                (folder / "taken-again").touch()
+        time.sleep(0.05)
+    away, back = (os.stat(folder / name).st_mtime for name in ("away", "back"))
+    refused = [s for s in seen if s[2] == 503]
+    # What had begun before the brokers were dead may still have been taken.
+    during = [s for s in seen if away + 1 < s[0] and s[0] + s[1] < back]
+    slowest = max(s[1] for s in seen)
+    print(f"writes: {len(taken)} taken, {len(refused)} refused {sorted(set(str(s[3]) for s in refused))}, "
+          f"{len(during)} of them while the log was away; the slowest answer took {slowest:.1f} s")
+    wrong = [s for s in seen if s[2] not in (201, 503)] + [s for s in seen if s[1] > 6] + [s for s in during if s[2] != 503]
+    if wrong or not during:
+        print(f"not as it must be: {wrong[:5]}")
+        return False
+    for cart in taken:
+        until(f"cart {cart}", lambda: call("GET", f"/v1/carts/{cart}", token)[0] == 200)
+    return True
+
+
 if __name__ == "__main__":
-    sys.exit(0 if {"reads": reads, "writes": writes}[sys.argv[1]](pathlib.Path(sys.argv[2])) else 1)
+    sys.exit(0 if {"reads": reads, "writes": writes, "outage": outage}[sys.argv[1]](pathlib.Path(sys.argv[2])) else 1)
