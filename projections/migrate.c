@@ -2,8 +2,9 @@
 
 #include "projections/sql/001_views.h"
 #include "projections/sql/002_analysts.h"
+#include "projections/sql/003_history.h"
 
-static const char *const scripts[] = {sql_001_views, sql_002_analysts}; /* version 1, 2, … */
+static const char *const scripts[] = {sql_001_views, sql_002_analysts, sql_003_history}; /* version 1, 2, … */
 enum { VERSION = sizeof(scripts) / sizeof(scripts[0]) };
 
 /* For the rest of the transaction every name means the one in this schema. */

@@ -35,7 +35,7 @@ static const struct {
     {"order_lines", &view_orders, NULL},
     {"payments", &view_orders, NULL},
     {"shipments", &view_orders, NULL},
-    {"order_events", &view_orders, NULL},
+    {"order_history", &view_orders, NULL},
     {"sales_by_hour", &view_orders, NULL},
     {"stock_ledger", &view_orders, "topic = '" TOPIC_RESERVATION_EVENTS "'"},
     {"products", &view_products, NULL},
@@ -45,8 +45,9 @@ static const struct {
 enum { TABLE_COUNT = sizeof(tables) / sizeof(tables[0]) };
 
 /* Filled by COPY; sales_by_hour is added up, so its statements are run. */
-static const char *const copied[] = {"carts",        "cart_lines",   "orders",   "order_lines", "payments", "shipments",
-                                     "order_events", "stock_ledger", "products", "stock",       "parked",   NULL};
+static const char *const copied[] = {"carts",    "cart_lines", "orders",        "order_lines",
+                                     "payments", "shipments",  "order_history", "stock_ledger",
+                                     "products", "stock",      "parked",        NULL};
 
 static bool is_made(const struct generation *generation, const struct view *view) {
     for (size_t i = 0; i < generation->options.view_count; i++)

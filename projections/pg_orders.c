@@ -198,9 +198,9 @@ static const char *const more_topics[] = {TOPIC_RESERVATION_EVENTS, NULL};
 
 static const char *const begin_sql[] = {
     "DELETE FROM view.sales_by_hour WHERE shard = ANY($1::int[])",
-    "DELETE FROM view.order_lines l USING view.order_events e "
+    "DELETE FROM view.order_lines l USING view.order_history e "
     "WHERE e.partition = ANY($1::int[]) AND l.order_id = e.order_id",
-    "DELETE FROM view.order_events WHERE partition = ANY($1::int[])",
+    "DELETE FROM view.order_history WHERE partition = ANY($1::int[])",
     "DELETE FROM view.stock_ledger WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_RESERVATION_EVENTS "'",
     NULL,
 };

@@ -232,6 +232,15 @@ void pg_array_i64(struct pg_params *params, int index, int64_t value) {
     array_add(params, index, &raw_value, sizeof(raw_value));
 }
 
+void pg_array_move(struct pg_params *params, int index, struct pg_params *from, int inner) {
+    struct buf *array = &from->arrays[inner];
+    struct array_header *header = (struct array_header *)(void *)array->ptr;
+    header->count = htobe32((uint32_t)from->numbers[inner]);
+    array_add(params, index, array->ptr, array->len);
+    array->len = sizeof(*header);
+    from->numbers[inner] = 0;
+}
+
 size_t pg_array_count(const struct pg_params *params, int index) {
     return params->arrays[index].len ? (size_t)params->numbers[index] : 0;
 }

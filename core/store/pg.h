@@ -53,6 +53,9 @@ void pg_add_array(struct pg_params *params, enum pg_type type);
 void pg_array_null(struct pg_params *params, int index);
 void pg_array_str(struct pg_params *params, int index, struct str value); /* PG_TEXT, PG_BYTES; ptr NULL: null */
 void pg_array_i64(struct pg_params *params, int index, int64_t value);    /* PG_I64, PG_TIME (epoch us), PG_BOOL */
+/* An element that is itself an array: parameter `inner` of `from`, which begins anew. No statement takes such a
+ * parameter: it is for rows that go by COPY (core/store/pg_copy.h). */
+void pg_array_move(struct pg_params *params, int index, struct pg_params *from, int inner);
 
 /* Reading an array back, element by element, as PostgreSQL's binary format has them (ptr NULL: null):
  * for (size_t at = pg_array_begin(), i = 0; i < pg_array_count(params, index); i++) … pg_array_next(params, index, &at)

@@ -126,7 +126,6 @@ CREATE TABLE IF NOT EXISTS order_events (
     event     json        NOT NULL,
     PRIMARY KEY (order_id, topic, partition, "offset")
 );
-COMMENT ON TABLE order_events IS 'All that happened to an order: order, payment, fulfilment and reservation events';
 COMMENT ON COLUMN order_events.id   IS 'ce_id';
 COMMENT ON COLUMN order_events.type IS 'shop.order.v1.OrderPlaced, …';
 COMMENT ON COLUMN order_events.time IS 'When the log took it';
