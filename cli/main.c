@@ -18,6 +18,7 @@ static const struct cli_command commands[] = {
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
     {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},
+    {"schemas", "Tell a schema registry what is written, or compare", schemas_help, schemas_main},
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
     {"rebuild", "Make read models and deciders' tables anew from the log, beside the live ones", rebuild_help,
      rebuild_main},

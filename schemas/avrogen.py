@@ -196,14 +196,15 @@ def header_text(header, subjects, messages):
         "\n#endif\n"])
 
 
-def tables_text(header, subjects, messages):
+def tables_text(header, subjects, messages, released):
     tables = Tables(header.types)
     number = {full: i + 1 for i, full in enumerate(messages)}
     versions = sorted(((v, i) for i, s in enumerate(subjects) for v in s.versions), key=lambda pair: pair[0].id)
     for subject in subjects:
         for version in subject.versions:
             tables.version(subject, version, number)
-    rows = [f"    {{{v.id}, &schema_subjects[{subject}], branches_{v.id}, {len(v.branches)},\n     "
+    rows = [f"    {{{v.id}, &schema_subjects[{subject}], branches_{v.id}, {len(v.branches)}, "
+            f"{'true' if str(v.id) in released.get(subjects[subject].name, {}) else 'false'},\n     "
             + json.dumps(json.dumps(v.tree, separators=(",", ":"))) + "}," for v, subject in versions]
     place = {v.id: i for i, (v, _) in enumerate(versions)}
     return "\n".join([
@@ -228,7 +229,8 @@ def main(folder, out):
     messages = messages_of(subjects)
     out.mkdir(parents=True, exist_ok=True)
     (out / "types.h").write_text(header_text(header, subjects, messages), encoding="utf-8")
-    (out / "tables.c").write_text(tables_text(header, subjects, messages), encoding="utf-8")
+    (out / "tables.c").write_text(tables_text(header, subjects, messages, subset.load_json(folder / "released.json")),
+                                    encoding="utf-8")
 
 
 if __name__ == "__main__":

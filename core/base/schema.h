@@ -82,7 +82,8 @@ struct schema_version {
     const struct schema_subject *subject;
     const struct schema_branch *branches;
     size_t branch_count;
-    const char *json;
+    bool released;    /* else a draft, which may still change */
+    const char *json; /* with defaults and logical types, without docs: an edit of a doc is no other schema */
 };
 
 struct schema_subject {
