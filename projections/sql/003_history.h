@@ -1,5 +1,5 @@
-/* The schema of the views, version 3: an order's history takes a row for each batch that had something of it, not for each
- * event; order_events is a view of that. Every statement may be run again over what it made, as in 001. */
+/* The schema of the views, version 3: an order's history takes a row for each batch that had something of it, not for
+ * each event; order_events is a view of that. Every statement may be run again over what it made, as in 001. */
 static const char sql_003_history[] = R"sql(
 CREATE TABLE IF NOT EXISTS order_history (
     order_id  uuid          NOT NULL,
