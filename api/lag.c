@@ -21,7 +21,7 @@ struct lag_watch {
     int64_t interval_ms;
     int64_t records_max; /* -1: no limit, as below */
     int64_t age_max_us;
-    struct log_consumer *consumer;
+    struct lag_ages *ages;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -49,15 +49,44 @@ static bool position_find(const struct log_group_position *told, size_t count, c
     return false;
 }
 
-/* How far one input of a shard is behind. */
-static bool row_measure(struct lag_watch *watch, struct lag_row *row, int64_t *ret_age_us, struct err *err) {
-    int64_t low;
-    if (!log_watermarks(watch->log, row->topic, row->partition, &low, &row->end, err))
+/* All inputs of all deciders, in their order. */
+struct ends {
+    struct log_position *high, *low;
+    size_t count;
+};
+
+static void ends_free(struct ends *ends) {
+    free(ends->high);
+    free(ends->low);
+}
+
+static bool ends_add(struct log *log, const struct decider *decider, struct ends *ends, struct err *err) {
+    struct log_topic topic;
+    if (!log_topic_find(log, str_from(decider->inputs[0]), &topic, err))
         return false;
+    size_t more = ends->count + decider->input_count * (size_t)topic.partitions;
+    ends->high = mem_realloc(ends->high, more * sizeof *ends->high);
+    for (size_t i = 0; i < decider->input_count; i++)
+        for (int32_t p = 0; p < topic.partitions; p++)
+            ends->high[ends->count++] = (struct log_position){str_from(decider->inputs[i]), p, 0};
+    return true;
+}
+
+static bool ends_read(struct log *log, struct ends *ret, struct err *err) {
+    for (size_t i = 0; i < DECIDERS; i++)
+        if (!ends_add(log, deciders[i], ret, err))
+            return false;
+    ret->low = mem_alloc(ret->count * sizeof *ret->low);
+    memcpy(ret->low, ret->high, ret->count * sizeof *ret->low);
+    return log_ends(log, ret->high, ret->count, false, err) && log_ends(log, ret->low, ret->count, true, err);
+}
+
+/* How far one input of a shard is behind. */
+static bool row_measure(struct lag_watch *watch, struct lag_row *row, int64_t low, int64_t *ret_age_us,
+                        struct err *err) {
     int64_t from = row->has_position ? row->position : low;
     row->lag = from < row->end ? row->end - from : 0;
-    *ret_age_us = 0;
-    return !row->lag || lag_behind_us(watch->consumer, row, ret_age_us, err);
+    return lag_ages_of(watch->ages, row, ret_age_us, err);
 }
 
 /* Of a shard, the oldest record that waits; of a decider, its middle shard: one that has halted is not to stop the
@@ -73,7 +102,8 @@ static int64_t middle(int64_t *ages, int32_t count) {
 }
 
 static bool decider_measure(struct lag_watch *watch, const struct decider *decider,
-                            const struct log_group_position *told, size_t count, struct lag *total, struct err *err) {
+                            const struct log_group_position *told, size_t count, const struct ends *ends, size_t *at,
+                            struct lag *total, struct err *err) {
     struct log_topic topic;
     if (!log_topic_find(watch->log, str_from(decider->inputs[0]), &topic, err))
         return false;
@@ -83,9 +113,12 @@ static bool decider_measure(struct lag_watch *watch, const struct decider *decid
     for (size_t i = 0; ok && i < decider->input_count; i++)
         for (int32_t shard = 0; ok && shard < shards; shard++) {
             int64_t age_us = 0;
-            struct lag_row row = {.topic = str_from(decider->inputs[i]), .partition = shard};
+            struct lag_row row = {.group = str_from(decider->service),
+                                  .topic = str_from(decider->inputs[i]),
+                                  .partition = shard,
+                                  .end = ends->high[*at].offset};
             row.has_position = position_find(told, count, decider, row.topic, shard, &row.position);
-            ok = row_measure(watch, &row, &age_us, err);
+            ok = row_measure(watch, &row, ends->low[(*at)++].offset, &age_us, err);
             total->records += row.lag;
             if (age_us > ages[shard])
                 ages[shard] = age_us;
@@ -99,14 +132,15 @@ static bool decider_measure(struct lag_watch *watch, const struct decider *decid
 
 static bool measure(struct lag_watch *watch, struct lag *ret, struct err *err) {
     struct log_group_position *told;
-    size_t count;
+    struct ends ends = {0};
+    size_t count, at = 0;
     *ret = (struct lag){0};
-    if ((!watch->consumer && !log_consumer_open_manual(watch->log, &watch->consumer, err)) ||
-        !log_group_positions(watch->log, &told, &count, err))
+    if (!log_group_positions(watch->log, &told, &count, err))
         return false;
-    bool ok = true;
+    bool ok = ends_read(watch->log, &ends, err);
     for (size_t i = 0; ok && i < DECIDERS; i++)
-        ok = decider_measure(watch, deciders[i], told, count, ret, err);
+        ok = decider_measure(watch, deciders[i], told, count, &ends, &at, ret, err);
+    ends_free(&ends);
     free(told);
     return ok;
 }
@@ -166,7 +200,7 @@ bool lag_watch_sheds(const struct lag_watch *watch) {
 /* ---- opening and closing ---- */
 
 static void destroy(struct lag_watch *watch) {
-    log_consumer_close(watch->consumer);
+    lag_ages_close(watch->ages);
     pthread_cond_destroy(&watch->wake);
     pthread_mutex_destroy(&watch->lock);
     free(watch);
@@ -178,6 +212,7 @@ bool lag_watch_open(const struct api_config *config, struct log *log, struct lag
         return true;
     struct lag_watch *watch = mem_zalloc(sizeof *watch);
     watch->log = log;
+    watch->ages = lag_ages_open(log);
     watch->interval_ms = config->shed_interval_ms;
     watch->records_max = config->shed_lag_records;
     watch->age_max_us = config->shed_lag_s < 0 ? -1 : config->shed_lag_s * 1000000;

@@ -11,8 +11,8 @@
 
 struct gauges_lag {
     struct log *log;
-    struct log_consumer *consumer; /* NULL: not opened yet */
-    struct map series;             /* "group topic partition" to struct lag_series */
+    struct lag_ages *ages; /* NULL: not opened yet */
+    struct map series;     /* "group topic partition" to struct lag_series */
 };
 
 /* Sets orderlog_lag_records and orderlog_lag_seconds. */

@@ -17,8 +17,8 @@ static struct lag_series *series_of(struct gauges_lag *lag, const struct lag_row
     if (!*place) {
         struct lag_series *series = mem_alloc(sizeof *series);
         series->records = metrics_gauge("orderlog_lag_records", "Records that wait to be read by a service.", key.ptr);
-        series->seconds =
-            metrics_gauge("orderlog_lag_seconds", "Age of the oldest record that waits; 0: none does.", key.ptr);
+        series->seconds = metrics_gauge(
+            "orderlog_lag_seconds", "Age of the oldest record that waits, true to two seconds; 0: none does.", key.ptr);
         *place = series;
     }
     return *place;
@@ -27,7 +27,7 @@ static struct lag_series *series_of(struct gauges_lag *lag, const struct lag_row
 static bool set_row(struct gauges_lag *lag, const struct lag_row *row, struct err *err) {
     struct lag_series *series = series_of(lag, row);
     int64_t behind_us = -1;
-    bool ok = !row->lost && lag_behind_us(lag->consumer, row, &behind_us, err);
+    bool ok = !row->lost && lag_ages_of(lag->ages, row, &behind_us, err);
     metrics_set(series->records, (double)row->lag);
     if (behind_us < 0)
         metrics_unset(series->seconds);
@@ -46,8 +46,9 @@ static void unset_all(struct gauges_lag *lag) {
 
 bool gauges_lag_round(struct gauges_lag *lag, struct err *err) {
     struct lag_report report = {0};
-    if ((!lag->consumer && !log_consumer_open_manual(lag->log, &lag->consumer, err)) ||
-        !lag_read(lag->log, &report, err)) {
+    if (!lag->ages)
+        lag->ages = lag_ages_open(lag->log);
+    if (!lag_read(lag->log, &report, err)) {
         unset_all(lag);
         return false;
     }
@@ -61,6 +62,6 @@ bool gauges_lag_round(struct gauges_lag *lag, struct err *err) {
 
 void gauges_lag_close(struct gauges_lag *lag) {
     unset_all(lag);
-    log_consumer_close(lag->consumer);
+    lag_ages_close(lag->ages);
     map_free(&lag->series, free);
 }

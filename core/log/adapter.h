@@ -28,6 +28,8 @@ struct log_ops {
     bool (*topics_list)(struct log *log, struct log_topic **ret, size_t *ret_count, struct err *err);
     bool (*watermarks)(struct log *log, struct str topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,
                        struct err *err);
+    bool (*ends)(struct log *log, struct log_position *positions, size_t count, bool low,
+                 struct err *err); /* NULL: watermarks costs nothing */
     bool (*offset_at_time)(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
                            struct err *err);
     bool (*usage)(struct log *log, struct log_usage *ret, struct err *err); /* NULL: not on this machine */

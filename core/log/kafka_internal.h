@@ -92,6 +92,7 @@ CHECK_RESULT bool kafka_topics_create(struct log *base, const struct log_topic_s
 
 /* ---- kafka_query.c ---- */
 
+CHECK_RESULT bool kafka_ends(struct log *base, struct log_position *positions, size_t count, bool low, struct err *err);
 CHECK_RESULT bool kafka_watermarks(struct log *base, struct str topic, int32_t partition, int64_t *ret_low,
                                    int64_t *ret_high, struct err *err);
 CHECK_RESULT bool kafka_offset_at_time(struct log *base, struct str topic, int32_t partition, int64_t time_us,

@@ -27,6 +27,7 @@ static const struct log_ops ops = {
     .topic_find = kafka_topic_find,
     .topics_list = kafka_topics_list,
     .watermarks = kafka_watermarks,
+    .ends = kafka_ends,
     .offset_at_time = kafka_offset_at_time,
     .group_positions = kafka_group_positions,
     .producer_open = kafka_producer_open,

@@ -49,6 +49,34 @@ bool kafka_watermarks(struct log *base, struct str name, int32_t partition, int6
     return true;
 }
 
+/* One question to each broker. */
+bool kafka_ends(struct log *base, struct log_position *positions, size_t count, bool low, struct err *err) {
+    struct kafka_log *log = kafka_of(base);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        const struct kafka_topic *topic;
+        ok = kafka_partition_check(log, positions[i].topic, positions[i].partition, &topic, err);
+        if (ok)
+            rd_kafka_topic_partition_list_add(list, topic->name, positions[i].partition)->offset =
+                low ? TIME_EARLIEST : TIME_LATEST;
+    }
+    rd_kafka_resp_err_t code = ok ? rd_kafka_offsets_for_times(log->admin, list, KAFKA_CALL_TIMEOUT_MS) : 0;
+    for (size_t i = 0; ok && !code && i < count; i++) {
+        struct str topic = positions[i].topic;
+        BUF_AUTO name = {0};
+        buf_add_str(&name, topic);
+        buf_add_char(&name, '\0');
+        const rd_kafka_topic_partition_t *one =
+            rd_kafka_topic_partition_list_find(list, name.ptr, positions[i].partition); /* it may have been sorted */
+        code = one ? one->err : RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+        if (!code)
+            positions[i].offset = one->offset;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return ok && (!code || kafka_err_set(err, code, "asking Kafka for the ends of its partitions"));
+}
+
 bool kafka_offset_at_time(struct log *base, struct str name, int32_t partition, int64_t time_us, int64_t *ret,
                           struct err *err) {
     struct kafka_log *log = kafka_of(base);

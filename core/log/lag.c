@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/map.h"
 
 static int compare_positions(const void *left, const void *right) {
     const struct log_group_position *a = left, *b = right;
@@ -18,14 +19,45 @@ static bool same_topic(const struct log_group_position *a, const struct log_grou
     return str_eq(a->group, b->group) && str_eq(a->position.topic, b->position.topic);
 }
 
-static bool row_read(struct log *log, struct lag_row *row, struct err *err) {
-    int64_t low;
-    if (!log_watermarks(log, row->topic, row->partition, &low, &row->end, err))
-        return false;
-    int64_t from = row->has_position ? row->position : low;
-    row->lost = from > row->end;
-    row->lag = from < row->end ? row->end - from : 0;
-    return true;
+/* The partitions of the rows, each once; with `unread`, of rows without a position only. */
+static size_t places_of(const struct lag_report *report, bool unread, struct log_position *ret, size_t *ret_of_row) {
+    struct map known = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < report->count; i++) {
+        const struct lag_row *row = &report->rows[i];
+        BUF_AUTO key = {0};
+        if (unread && row->has_position)
+            continue;
+        buf_printf(&key, "%.*s %d", STR_ARG(row->topic), row->partition);
+        void **place = map_put(&known, buf_str(&key));
+        if (!*place) {
+            ret[count] = (struct log_position){row->topic, row->partition, 0};
+            *place = &ret[count++];
+        }
+        ret_of_row[i] = (size_t)((struct log_position *)*place - ret);
+    }
+    map_free(&known, NULL);
+    return count;
+}
+
+/* Asks for all ends at once: over a network, one by one takes long. */
+static bool rows_read(struct log *log, struct lag_report *report, struct err *err) {
+    struct log_position *places = mem_alloc((report->count + 1) * sizeof *places);
+    size_t *of_row = mem_alloc((report->count + 1) * sizeof *of_row);
+    bool ok = log_ends(log, places, places_of(report, false, places, of_row), false, err);
+    for (size_t i = 0; ok && i < report->count; i++)
+        report->rows[i].end = places[of_row[i]].offset;
+    ok = ok && log_ends(log, places, places_of(report, true, places, of_row), true, err);
+    for (size_t i = 0; ok && i < report->count; i++) {
+        struct lag_row *row = &report->rows[i];
+        int64_t from = row->has_position ? row->position : places[of_row[i]].offset;
+        row->lost = from > row->end;
+        row->lag = from < row->end ? row->end - from : 0;
+        report->total += row->lag;
+    }
+    free(places);
+    free(of_row);
+    return ok;
 }
 
 /* All partitions of one topic of one group; `told` are the positions that there are. */
@@ -43,10 +75,7 @@ static bool topic_read(struct log *log, const struct log_group_position *told, s
                 row->has_position = true;
                 row->position = told[j].position.offset;
             }
-        if (!row_read(log, row, err))
-            return false;
         report->count++;
-        report->total += row->lag;
     }
     return true;
 }
@@ -65,6 +94,10 @@ bool lag_read(struct log *log, struct lag_report *ret, struct err *err) {
             lag_free(&report);
             return false;
         }
+    }
+    if (!rows_read(log, &report, err)) {
+        lag_free(&report);
+        return false;
     }
     *ret = report;
     return true;

@@ -27,6 +27,15 @@ struct lag_report {
 
 CHECK_RESULT bool lag_read(struct log *log, struct lag_report *ret, struct err *err);
 void lag_free(struct lag_report *report);
+/* How long the first record that waits has been there, for who asks again and again: by when the ends were where, which
+ * is true to the time between two questions, and without reading the log but for what was there before the first one. A
+ * record that came since the last question counts as 0. */
+struct lag_ages;
+struct lag_ages *lag_ages_open(struct log *log);
+void lag_ages_close(struct lag_ages *ages); /* NULL is fine */
+/* Each row once a round. As lag_behind_us. */
+CHECK_RESULT bool lag_ages_of(struct lag_ages *ages, const struct lag_row *row, int64_t *ret, struct err *err);
+
 /* Waits until no group is behind and nothing more is written; ERR_TIMEOUT says who is behind. */
 CHECK_RESULT bool lag_wait(struct log *log, int64_t seconds, struct err *err);
 /* The age of the first record that waits, by the log's time; 0 when none does, -1 when it is gone by now. `consumer` is

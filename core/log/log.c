@@ -67,6 +67,18 @@ bool log_watermarks(struct log *log, struct str topic, int32_t partition, int64_
     return log->ops->watermarks(log, topic, partition, ret_low, ret_high, err);
 }
 
+bool log_ends(struct log *log, struct log_position *positions, size_t count, bool low, struct err *err) {
+    if (log->ops->ends)
+        return !count || log->ops->ends(log, positions, count, low, err);
+    for (size_t i = 0; i < count; i++) {
+        int64_t first, next;
+        if (!log->ops->watermarks(log, positions[i].topic, positions[i].partition, &first, &next, err))
+            return false;
+        positions[i].offset = low ? first : next;
+    }
+    return true;
+}
+
 bool log_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us, int64_t *ret,
                         struct err *err) {
     return log->ops->offset_at_time(log, topic, partition, time_us, ret, err);

@@ -79,6 +79,10 @@ CHECK_RESULT bool log_topics_list(struct log *log, struct log_topic **ret, size_
 /* low: the first offset kept; high: the offset that the next append will get. */
 CHECK_RESULT bool log_watermarks(struct log *log, struct str topic, int32_t partition, int64_t *ret_low,
                                  int64_t *ret_high, struct err *err);
+/* The same of many, each named once, as cheaply as they can be asked: their high watermarks, or with `low` the low
+ * ones.
+ */
+CHECK_RESULT bool log_ends(struct log *log, struct log_position *positions, size_t count, bool low, struct err *err);
 /* The first offset whose timestamp is at or after time_us; the high watermark when there is none. */
 CHECK_RESULT bool log_offset_at_time(struct log *log, struct str topic, int32_t partition, int64_t time_us,
                                      int64_t *ret, struct err *err);

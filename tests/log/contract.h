@@ -30,6 +30,7 @@
     TEST(contract_timestamps_never_decrease)                                                                           \
     TEST(contract_offset_at_time)                                                                                      \
     TEST(contract_watermarks)                                                                                          \
+    TEST(contract_ends_of_many)                                                                                        \
     TEST(contract_seek_back_and_forth)                                                                                 \
     TEST(contract_seek_out_of_range)                                                                                   \
     TEST(contract_nothing_before_seek)                                                                                 \

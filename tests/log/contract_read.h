@@ -71,6 +71,26 @@ static void contract_offset_at_time(void **state) {
     log_consumer_close(consumer);
 }
 
+static void contract_ends_of_many(void **state) {
+    struct contract_state *s = *state;
+    make_topic(s->log, "t", 3);
+    make_topic(s->log, "u", 1);
+    put_many(s->log, "t", 2, "a", 7);
+    put_many(s->log, "u", 0, "b", 3);
+    struct log_position ends[] = {{STR("u"), 0, -5}, {STR("t"), 2, -5}, {STR("t"), 0, -5}, {STR("t"), 1, -5}};
+    MUST(log_ends(s->log, ends, 4, false, err));
+    assert_int_equal(ends[0].offset, 3);
+    assert_int_equal(ends[1].offset, 7);
+    assert_int_equal(ends[2].offset, 0);
+    assert_int_equal(ends[3].offset, 0);
+    MUST(log_ends(s->log, ends, 4, true, err));
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(ends[i].offset, 0);
+    MUST(log_ends(s->log, ends, 0, false, err));
+    struct log_position unknown = {STR("u"), 1, 0};
+    MUST_FAIL(ERR_NOT_FOUND, log_ends(s->log, &unknown, 1, false, err));
+}
+
 static void contract_watermarks(void **state) {
     struct contract_state *s = *state;
     make_topic(s->log, "t", 2);
