@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""IAM: parliament has nothing to say of any policy, and each process may read and write the topics that its code reads
+and writes: no fewer, no more."""
+import json
+import re
+import sys
+
+from environment import ROOT, enter
+
+enter()
+
+import parliament  # noqa: E402
+
+import templates  # noqa: E402
+from rules import as_list, of_type, statements  # noqa: E402
+
+# Which files of core/domain are whose.
+DECIDERS = {"Checkout": ("checkout",), "Orders": ("orders",), "Inventory": ("inventory", "stock"), "Payments": ("payments",),
+            "Fulfilment": ("fulfilment",)}
+# What parliament says and is not heeded, by a word of it.
+NOT_HEEDED = {
+    "UseConnection": "connections have two prefixes since 2024, and an ARN has only one of them",
+    "RESOURCE_STAR ['ec2:CreateNetworkInterface', 'ec2:DeleteNetworkInterface']": "CodeBuild in a VPC; as AWS documents it",
+}
+
+
+def topic_names():
+    """TOPIC_ORDER_EVENTS -> shop.order.events.v1"""
+    names = [path.stem for path in (ROOT / "schemas").glob("*.avsc")]
+    return {"TOPIC_" + name.removeprefix("shop.").removesuffix(".v1").replace(".", "_").upper(): name for name in names}
+
+
+def code(pattern):
+    return "".join(re.sub(r"#include.*", "", path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob(pattern)))
+
+
+def topics_of(text):
+    names = topic_names()
+    return {names[word] for word in re.findall(r"\bTOPIC_[A-Z_]+\b", text) if word in names}
+
+
+def lists_of(text):
+    """The topics of `inputs`."""
+    found = re.findall(r"inputs(?:\[\]\s*=|\s*=\s*\(const char \*const\[\]\))\s*\{([^}]*)\}", text)
+    return topics_of("".join(found)), re.sub(r"inputs[^;]*\{[^}]*\}", "", text)
+
+
+def wanted_writes():
+    wanted = {}
+    for name, prefixes in DECIDERS.items():
+        text = "".join(code(f"core/domain/{prefix}{rest}.c") for prefix in prefixes for rest in ("", "_*"))
+        reads, rest = lists_of(text)
+        wanted[name] = topics_of(rest) | {topic + ".dlq" for topic in reads if dead_letters(topic)}
+    commands = code("producers/commands.c")
+    wanted["Api"] = topics_of(commands)
+    return wanted
+
+
+def dead_letters(topic):
+    """producers/topics.c: which topics have one."""
+    return topic.endswith(".requests.v1") or topic in ("shop.cart.events.v1", "shop.reservation.events.v1",
+                                                       "shop.payment.events.v1", "shop.fulfilment.events.v1")
+
+
+def allowed(policy, action):
+    return {resource.rsplit("/", 1)[1] for s in statements(policy) if action in as_list(s["Action"])
+            for resource in as_list(s["Resource"]) if ":topic/" in resource}
+
+
+def compare_topics(flat):
+    wanted = wanted_writes()
+    if any(len(topics) < 2 for topics in wanted.values()):
+        yield f"the code's topics were not found: {wanted}"
+    for name, topics in wanted.items():
+        policy = flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"]
+        found = allowed(policy, "kafka-cluster:WriteData")
+        for topic in sorted(topics - found):
+            yield f"{name}: its code writes {topic}; its policy does not let it"
+        for topic in sorted(found - topics):
+            yield f"{name}: may write {topic}; no code of it does"
+    for name in ("ProjectRedis", "ProjectPostgres", "Topics", "Scaler", "Archive"):
+        if allowed(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"], "kafka-cluster:WriteData"):
+            yield f"{name}: may write records"
+    for name in [*wanted, "ProjectRedis", "ProjectPostgres", "Archive"]:
+        policy = flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"]
+        if "shop.personal.v1" in allowed(policy, "kafka-cluster:ReadData"):
+            yield f"{name}: may read personal data"
+
+
+def audit(flat, excused):
+    documents = [(name, p["PolicyDocument"]) for name, p in of_type(flat, "AWS::IAM::ManagedPolicy")]
+    documents += [(f"{name} {inline['PolicyName']}", inline["PolicyDocument"])
+                  for name, p in of_type(flat, "AWS::IAM::Role") for inline in p.get("Policies", [])]
+    for name, document in documents:
+        # A mark for an ARN that AWS will know; parliament only wants its form.
+        text = re.sub(r"<(\w+)\.(\w+)[^>]*>", lambda m: arn(m, flat), json.dumps(document))
+        for finding in parliament.analyze_policy_string(text).findings:
+            said = f"{finding.issue} {finding.detail}"
+            excuse = next((word for word in NOT_HEEDED if word in said), None)
+            if excuse:
+                excused.add(excuse)
+            else:
+                yield f"{name}: {said} {finding.location}"
+
+
+def arn(match, flat):
+    kinds = {"AWS::KMS::Key": "kms:us-east-1:123456789012:key/1", "AWS::MSK::Cluster": "kafka:us-east-1:123456789012:cluster/orderlog/1",
+             "AWS::SecretsManager::Secret": "secretsmanager:us-east-1:123456789012:secret:orderlog/x-1",
+             "AWS::RDS::DBInstance": "secretsmanager:us-east-1:123456789012:secret:rds-1",
+             "AWS::DynamoDB::Table": "dynamodb:us-east-1:123456789012:table/orderlog-claims",
+             "AWS::Logs::LogGroup": "logs:us-east-1:123456789012:log-group:x:*", "AWS::SQS::Queue": "sqs:us-east-1:123456789012:q",
+             "AWS::ECR::Repository": "ecr:us-east-1:123456789012:repository/orderlog",
+             "AWS::ElasticLoadBalancingV2::TargetGroup": "elasticloadbalancing:us-east-1:123456789012:targetgroup/orderlog/1"}
+    kind = flat[f"{match[1]}.{match[2]}"]["Type"]
+    return "bucket" if kind == "AWS::S3::Bucket" else "arn:aws:" + kinds[kind]
+
+
+def main():
+    wrong, excused = [], set()
+    for runtime in ("eks", "ec2"):
+        flat = templates.flatten("production", runtime)
+        wrong += [f"{runtime}: {text}" for text in audit(flat, excused)]
+    wrong += [f"'{word}' is excused in vain" for word in NOT_HEEDED.keys() - excused]
+    wrong += compare_topics(flat)
+    # Both can fail.
+    planted = parliament.analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObjekt"], "Resource": "*"}]})).findings
+    if not planted:
+        wrong.append("parliament does not find an action that there is not")
+    write = flat["Access.OrdersPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    resources = next(s for s in write if s["Sid"] == "Write")["Resource"]
+    resources[0] = resources[0].replace("shop.order.events.v1", "shop.personal.v1")
+    if len(list(compare_topics(flat))) != 2:
+        wrong.append("a topic in place of another is not found")
+    print("\n".join(wrong))
+    print(f"{len(wrong)} complaints")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

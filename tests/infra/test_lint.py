@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# ctest: TIMEOUT=900
+"""cfn-lint (errors and warnings) and checkov on infra/aws; what is not heeded is named here, with why. What is named in
+vain is an error as well, and both tools find what is planted."""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from environment import enter, make
+
+enter()
+
+from templates import FOLDER  # noqa: E402
+
+NOT_HEEDED_BY_LINT = {
+    ("W3002", "main.yaml"): "its stacks are files beside it: `aws cloudformation package` puts their addresses in",
+}
+NOT_HEEDED_BY_CHECKOV = {
+    ("CKV_AWS_18", "AWS::S3::Bucket.Logs"): "the bucket of the logs would log into itself",
+    ("CKV_AWS_111", "AWS::IAM::Role.ShipRole"): "CodeBuild in a VPC makes network interfaces, which have no name before",
+}
+PLANTED = """
+AWSTemplateFormatVersion: '2010-09-09'
+Resources:
+  Bucket:
+    Type: AWS::S3::Bucket
+    Properties: {BucketNamme: x}
+  Open:
+    Type: AWS::EC2::SecurityGroup
+    Properties:
+      GroupDescription: x
+      SecurityGroupIngress: [{IpProtocol: tcp, FromPort: 22, ToPort: 22, CidrIp: 0.0.0.0/0}]
+"""
+
+
+def lint(paths):
+    done = subprocess.run([pathlib.Path(sys.prefix) / "bin" / "cfn-lint", "--regions", "us-east-1", "--format", "json", "--",
+                           *paths], check=False, capture_output=True, text=True)
+    if done.stderr or done.returncode & 1:
+        raise SystemExit(f"cfn-lint itself failed: {done.stderr}")
+    return [(m["Rule"]["Id"], pathlib.Path(m["Filename"]).name, f"line {m['Location']['Start']['LineNumber']}: {m['Message']}")
+            for m in json.loads(done.stdout)]
+
+
+def checkov(folder, venv):
+    done = subprocess.run([venv / "bin" / "python", venv / "bin" / "checkov", "--skip-download", "--quiet", "--compact", "--framework", "cloudformation",
+                           "--output", "json", "--directory", folder], check=False, capture_output=True, text=True,
+                          env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LOG_LEVEL": "ERROR"})
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        raise SystemExit(f"checkov itself failed: {done.stderr}") from None
+    if report["summary"]["parsing_errors"]:
+        raise SystemExit(f"checkov could not read: {report['results']['parsing_errors']}")
+    return report["summary"]["passed"], [(c["check_id"], c["resource"], f"{pathlib.Path(c['file_path']).name}: {c['check_name']}")
+                                         for c in report["results"]["failed_checks"]]
+
+
+def compare(tool, found, not_heeded):
+    """What is said and not excused; what is excused and not said."""
+    said = {(rule, where) for rule, where, _ in found}
+    for rule, where, text in found:
+        if (rule, where) not in not_heeded:
+            yield f"{tool}: {rule} {where}: {text}"
+    for pair in not_heeded.keys() - said:
+        yield f"{tool}: {' '.join(pair)} is excused in test_lint.py, but not said"
+
+
+def main():
+    venv = make("checkov")
+    wrong = list(compare("cfn-lint", lint(sorted(FOLDER.glob("*.yaml"))), NOT_HEEDED_BY_LINT))
+    passed, found = checkov(FOLDER, venv)
+    wrong += compare("checkov", found, NOT_HEEDED_BY_CHECKOV)
+    if passed < 500:
+        wrong.append(f"checkov made only {passed} checks")
+    with tempfile.TemporaryDirectory() as folder:
+        planted = pathlib.Path(folder) / "planted.yaml"
+        planted.write_text(PLANTED, encoding="utf-8")
+        if "E3002" not in {rule for rule, _, _ in lint([planted])}:
+            wrong.append("cfn-lint does not find the planted error")
+        if "CKV_AWS_24" not in {rule for rule, _, _ in checkov(pathlib.Path(folder), venv)[1]}:
+            wrong.append("checkov does not find the planted open port")
+    print("\n".join(wrong))
+    print(f"checkov: {passed} checks passed; {len(wrong)} complaints")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
