@@ -11,8 +11,11 @@
 #include "core/base/metrics.h"
 #include "core/codec/avro.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 enum {
     SEND_MS = 30 * 1000, /* a client that takes nothing for so long is cut off */
@@ -114,6 +117,8 @@ struct stream {
     int64_t end_us;
     struct buf out;
     size_t out_at;
+    int socket; /* from the answer's beginning on; -1 before */
+    bool corked;
 };
 
 /* How far a status is on the way; one off it counts as the last one on it that must have been. */
@@ -194,12 +199,22 @@ static const struct watched_ops stream_ops = {look, tick, stop};
 
 /* ---- sending: on a thread of the server's ---- */
 
+/* The server sends the headers, each event and the end by themselves; what is there at once goes in one packet. Only a
+ * saving: a socket that knows no such thing sends them as they come. */
+static void cork(struct stream *stream, bool corked) {
+    int value = corked;
+    if (stream->socket >= 0 && stream->corked != corked)
+        (void)setsockopt(stream->socket, IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+    stream->corked = corked;
+}
+
 static ssize_t send_some(void *user, uint64_t position, char *to, size_t size) {
     (void)position;
     struct stream *stream = user;
     size_t left = stream->out.len - stream->out_at;
     if (left) {
         size_t len = left < size ? left : size;
+        cork(stream, true);
         memcpy(to, stream->out.ptr + stream->out_at, len);
         stream->out_at += len;
         stream->beat_us = clock_monotonic_us() + stream->api->config.stream_beat_ms * 1000;
@@ -208,6 +223,7 @@ static ssize_t send_some(void *user, uint64_t position, char *to, size_t size) {
     }
     if (stream->ended || stream->watched.gone || stream->watched.unreadable)
         return MHD_CONTENT_READER_END_OF_STREAM;
+    cork(stream, false);
     /* A stream waits for long, and its next event may be a small one. */
     buf_free(&stream->out);
     stream->out_at = 0;
@@ -217,6 +233,7 @@ static ssize_t send_some(void *user, uint64_t position, char *to, size_t size) {
 
 static void stream_free(void *user) {
     struct stream *stream = user;
+    cork(stream, false); /* the end has been sent */
     watch_remove(stream->api->watch, &stream->watched);
     release(stream->api->streams, str_from(stream->shopper_id));
     buf_free(&stream->out);
@@ -254,6 +271,10 @@ static void begin(struct request *request) {
     if (!stream->refused && !stream->absent_us && !stream->watched.unreadable && !nothing_more)
         response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, send_some, stream, stream_free);
     if (response) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        stream->socket = info ? info->connect_fd : -1;
+        cork(stream, true);
         answer_stream(request, "text/event-stream", response);
         answer_header(request, "X-Accel-Buffering", STR("no")); /* for a proxy that would gather what it passes on */
         return;
@@ -285,6 +306,7 @@ static struct stream *stream_new(struct request *request, int until, int32_t sen
     stream->api = request->api;
     stream->sent = sent;
     stream->until = until;
+    stream->socket = -1;
     stream->absent_us = now_us + request->api->config.stream_absent_ms * 1000;
     stream->end_us = now_us + LIFE_MS * INT64_C(1000);
     stream->watched = (struct watched){
