@@ -5,18 +5,16 @@ import json
 import re
 import sys
 
-from environment import ROOT, enter
+from environment import enter
 
 enter()
 
 import parliament  # noqa: E402
 
 import templates  # noqa: E402
+import topics  # noqa: E402
 from rules import as_list, of_type, statements  # noqa: E402
 
-# Which files of core/domain are whose.
-DECIDERS = {"Checkout": ("checkout",), "Orders": ("orders",), "Inventory": ("inventory", "stock"), "Payments": ("payments",),
-            "Fulfilment": ("fulfilment",)}
 # What parliament says and is not heeded, by a word of it.
 NOT_HEEDED = {
     "UseConnection": "connections have two prefixes since 2024, and an ARN has only one of them",
@@ -24,42 +22,11 @@ NOT_HEEDED = {
 }
 
 
-def topic_names():
-    """TOPIC_ORDER_EVENTS -> shop.order.events.v1"""
-    names = [path.stem for path in (ROOT / "schemas").glob("*.avsc")]
-    return {"TOPIC_" + name.removeprefix("shop.").removesuffix(".v1").replace(".", "_").upper(): name for name in names}
-
-
-def code(pattern):
-    return "".join(re.sub(r"#include.*", "", path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob(pattern)))
-
-
-def topics_of(text):
-    names = topic_names()
-    return {names[word] for word in re.findall(r"\bTOPIC_[A-Z_]+\b", text) if word in names}
-
-
-def lists_of(text):
-    """The topics of `inputs`."""
-    found = re.findall(r"inputs(?:\[\]\s*=|\s*=\s*\(const char \*const\[\]\))\s*\{([^}]*)\}", text)
-    return topics_of("".join(found)), re.sub(r"inputs[^;]*\{[^}]*\}", "", text)
-
-
 def wanted_writes():
-    wanted = {}
-    for name, prefixes in DECIDERS.items():
-        text = "".join(code(f"core/domain/{prefix}{rest}.c") for prefix in prefixes for rest in ("", "_*"))
-        reads, rest = lists_of(text)
-        wanted[name] = topics_of(rest) | {topic + ".dlq" for topic in reads if dead_letters(topic)}
-    commands = code("producers/commands.c")
-    wanted["Api"] = topics_of(commands)
+    wanted = {name: topics.outputs(name) | {topic + ".dlq" for topic in topics.inputs(name) if topics.dead_letters(topic)}
+              for name in topics.DECIDERS}
+    wanted["Api"] = topics.commands()
     return wanted
-
-
-def dead_letters(topic):
-    """producers/topics.c: which topics have one."""
-    return topic.endswith(".requests.v1") or topic in ("shop.cart.events.v1", "shop.reservation.events.v1",
-                                                       "shop.payment.events.v1", "shop.fulfilment.events.v1")
 
 
 def allowed(policy, action):
@@ -69,14 +36,14 @@ def allowed(policy, action):
 
 def compare_topics(flat):
     wanted = wanted_writes()
-    if any(len(topics) < 2 for topics in wanted.values()):
+    if any(len(own) < 2 for own in wanted.values()):
         yield f"the code's topics were not found: {wanted}"
-    for name, topics in wanted.items():
+    for name, own in wanted.items():
         policy = flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"]
         found = allowed(policy, "kafka-cluster:WriteData")
-        for topic in sorted(topics - found):
+        for topic in sorted(own - found):
             yield f"{name}: its code writes {topic}; its policy does not let it"
-        for topic in sorted(found - topics):
+        for topic in sorted(found - own):
             yield f"{name}: may write {topic}; no code of it does"
     for name in ("ProjectRedis", "ProjectPostgres", "Topics", "Scaler", "Archive"):
         if allowed(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"], "kafka-cluster:WriteData"):

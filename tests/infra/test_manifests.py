@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# ctest: TIMEOUT=900
+"""infra/k8s, built: Kubernetes's own schemas take it strictly, its parts fit to each other, to infra/aws and to the code, and
+what is changed for the worse is found."""
+import copy
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from environment import ROOT, enter
+
+enter()
+
+import kubernetes_validate  # noqa: E402
+
+import manifests  # noqa: E402
+
+def valid(objects):
+    for o in objects:
+        what = f"{o['kind']} {o['metadata']['name']}"
+        if o["kind"] != "Namespace" and o["metadata"].get("namespace") != "orderlog":
+            yield f"{what}: is in another namespace"
+        if o["kind"] in manifests.KINDS_OF_OTHERS:
+            continue
+        try:
+            kubernetes_validate.validate(o, "1.33", strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{what}: {error.message} at {'.'.join(map(str, error.path))}"
+
+
+def pod(objects, name):
+    return manifests.pods(objects)[name][1]
+
+
+def put(kind, name, path, value):
+    def change(objects):
+        at = manifests.kind(objects, kind)[name]
+        *folders, last = path.split("/")
+        for part in folders:
+            at = at[int(part) if part.isdigit() else part]
+        at[int(last) if last.isdigit() else last] = value
+    return change
+
+
+C = "spec/template/spec/containers/0/"
+MUTATIONS = [
+    ("an unknown field", put("Deployment", "api", C + "imagePullPolice", "Always"), "imagePullPolice"),
+    ("a service for nobody", put("Service", "api", "spec/selector/role", "web"), "chooses the pods of []"),
+    ("a port that there is not", put("Service", "api", "spec/ports/0/targetPort", "web"), "no port web"),
+    ("a budget for others", put("PodDisruptionBudget", "api", "spec/selector/matchLabels/role", "web"), "does not choose"),
+    ("two deployments with the same pods", put("Deployment", "project-redis", "spec/selector/matchLabels/role", "api"), "chooses the pods of"),
+    ("an open firewall", put("NetworkPolicy", "nobody", "spec/policyTypes", ["Ingress"]), "without being named"),
+    ("the whole world", put("NetworkPolicy", "postgres", "spec/egress/0/to/0/ipBlock/cidr", "0.0.0.0/0"), "whole world"),
+    ("every port", put("NetworkPolicy", "redis", "spec/egress/0/ports", []), "every port"),
+    ("root", put("Deployment", "api", "spec/template/spec/securityContext/runAsUser", 0), "as root"),
+    ("a writable image", put("Deployment", "api", C + "securityContext/readOnlyRootFilesystem", False), "may write"),
+    ("privileges", put("Job", "topics", C + "securityContext/capabilities", {"add": ["NET_ADMIN"]}), "gain rights"),
+    ("no limit", put("Deployment", "project-redis", C + "resources/limits", {}), "says not what it needs"),
+    ("liveness by readiness", put("Deployment", "api", C + "livenessProbe/httpGet/path", "/readyz"), "livenessProbe asks"),
+    ("another port", put("Deployment", "api", C + "ports/0/containerPort", 8081), "not at its port"),
+    ("killed too soon", put("Deployment", "api", "spec/template/spec/terminationGracePeriodSeconds", 5), "killed before"),
+    ("a secret that nobody makes", put("Deployment", "api", C + "env/1/valueFrom/secretKeyRef/key", "password"), "nobody makes"),
+    ("another's account", put("Deployment", "api", "spec/template/spec/serviceAccountName", "default"), "no role for"),
+    ("no security group", put("Deployment", "api", "spec/template/metadata/labels/role", "web"), "security groups choose it"),
+    ("a setting that is none", put("Deployment", "api", C + "env/0/name", "ORDERLOG_LISTENS"), "no code asks for ORDERLOG_LISTENS"),
+    ("more processes than partitions", put("ScaledObject", "project-redis", "spec/maxReplicaCount", 13), "13 for 12 partitions"),
+    ("another group's lag", put("ScaledObject", "project-redis", "spec/triggers/0/metadata/consumerGroup", "orders"), "other groups"),
+    ("a topic that it does not read", put("ScaledObject", "project-redis", "spec/triggers/0/metadata/topic", "shop.cart.events.v1"), "does not read"),
+]
+
+
+def image():
+    """The image's root has all that the program needs: it runs in there, without anything else."""
+    program = pathlib.Path(os.environ.get("ORDERLOG_BIN", ROOT / "build" / "orderlog"))
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([ROOT / "infra/k8s/image-root", folder, f"{program}=/usr/bin/orderlog"], check=True)
+        done = subprocess.run(["unshare", "--user", "--map-root-user", "chroot", folder, "/usr/bin/orderlog", "--help"],
+                              check=False, capture_output=True, text=True)
+        if "Operation not permitted" in done.stderr:
+            print("image: no namespaces here; not tried")
+        elif done.returncode != 0 or "Usage" not in done.stdout:
+            yield f"image: orderlog does not run in it: {done.stderr}"
+
+
+def main():
+    wrong = []
+    for overlay in ("small", "production"):
+        objects = manifests.build(overlay)
+        wrong += [f"{overlay}: {text}" for text in [*valid(objects), *manifests.complaints(objects)]]
+        if len(manifests.pods(objects)) != {"small": 5, "production": 9}[overlay]:
+            wrong.append(f"{overlay}: makes {sorted(manifests.pods(objects))}")
+    for what, change, word in MUTATIONS:
+        changed = copy.deepcopy(objects)
+        change(changed)
+        found = [*valid(o for o, before in zip(changed, objects) if o != before), *manifests.complaints(changed)]
+        if not any(word in text for text in found):
+            wrong.append(f"not found: {what}; said was {found or 'nothing'}")
+    wrong += image()
+    print("\n".join(wrong))
+    print(f"{len(MUTATIONS)} mutations, {len(wrong)} complaints")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
