@@ -15,6 +15,8 @@ static const struct cli_command commands[] = {
     {"project", "Keep read models", project_help, project_main},
     {"tail", "Show records of the log, and follow it", tail_help, tail_main},
     {"export", "Write records of the log to files for analysts' tools", export_help, export_main},
+    {"archive", "Copy the log to S3, and check what is there", archive_help, archive_main},
+    {"restore", "Fill an empty log from what archive has copied", restore_help, restore_main},
     {"lag", "Show how far each group is behind the log", lag_help, lag_main},
     {"top", "Show live what the running processes do", top_help, top_main},
     {"topics", "List topics, partitions and offsets", topics_help, topics_main},

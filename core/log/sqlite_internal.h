@@ -34,6 +34,9 @@ enum {
     SQLOG_FOREIGN_POLL_MS = 50,       /* how often a read-only log looks for what another process wrote */
 };
 
+/* A key of the table meta while a restore is filling the log (sqlite_restore.c). */
+#define SQLOG_RESTORING "restoring"
+
 /* The records of one partition in one commit. */
 struct sqlog_part {
     int64_t tp;

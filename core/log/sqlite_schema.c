@@ -53,12 +53,20 @@ bool sqlog_schema_prepare(struct sqlog *log, struct err *err) {
 }
 
 bool sqlog_schema_read(struct sqlog *log, struct err *err) {
-    int64_t format;
+    int64_t format, restoring;
     if (!sqlog_db_read_i64(log->read_db, "SELECT value FROM meta WHERE key = 'format'", &format, err))
         return false;
     if (format != FORMAT)
         return err_set(err, ERR_CONFIG, "%s has the format %lld; this program knows %d", log->path, (long long)format,
                        FORMAT);
+    if (!sqlog_db_read_i64(log->read_db, "SELECT count(*) FROM meta WHERE key = '" SQLOG_RESTORING "'", &restoring,
+                           err))
+        return false;
+    if (restoring)
+        return err_set(err, ERR_CONFIG,
+                       "a restore into %s has not finished; if it runs no more, remove the log and "
+                       "restore again",
+                       log->path);
     STMT_AUTO *stmt = NULL;
     if (!sqlog_db_prepare(log->read_db, "SELECT value FROM meta WHERE key = 'id'", &stmt, err))
         return false;

@@ -1,0 +1,209 @@
+/* orderlog restore: a log made again of what an archive holds. */
+#include "cli/archive.h"
+#include "cli/cli.h"
+#include "core/base/clock.h"
+#include "core/base/config.h"
+#include "core/log/restore.h"
+#include "producers/topics.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+const char restore_help[] =
+    "Usage: orderlog restore --from s3://BUCKET[/PREFIX] [--log URL]\n"
+    "\n"
+    "Fills a log that has no records from a bucket that 'orderlog archive' has written: each record gets the "
+    "partition,\n"
+    "offset, time, key, headers and value that it had. Read models and deciders' tables are then made from it by\n"
+    "'orderlog up' on empty stores, or by 'orderlog rebuild'. What was not archived yet when the old log was lost is\n"
+    "lost; shop.personal.v1 is never archived, and stays empty.\n"
+    "\n"
+    "Only an embedded log can be restored. Until it is whole nobody can open it; when it fails, remove what there is\n"
+    "and begin again.\n"
+    "\n"
+    "Options:\n"
+    "      --from URL  the bucket, and what its objects' names begin with\n"
+    "      --log URL   the log (default: ORDERLOG_LOG)\n"
+    "  -h, --help      this text\n"
+    "\n"
+    "The bucket: AWS_REGION, AWS credentials as AWS's own tools find them, and AWS_ENDPOINT_URL_S3 for another "
+    "service\n"
+    "that speaks S3.\n"
+    "\n"
+    "Exit codes: 0 done; 2 wrong usage, or it could not be done.\n"
+    "\n"
+    "Examples:\n"
+    "  orderlog restore --from s3://shop-archive/log --log sqlite:///var/lib/orderlog/log.db\n";
+
+/* A partition's objects, one after the other. */
+struct stream {
+    const struct archive_object *objects;
+    size_t count, at;
+    struct archive_reader *reader;
+    const struct log_record *record; /* the next; NULL at the end */
+    int64_t end;                     /* of the object before */
+};
+
+struct restore {
+    const char *from;
+    struct archive_place place;
+    struct archive_listing listing;
+    struct stream *streams;
+    size_t count;
+    struct log_restore *log;
+    int64_t records;
+    int64_t begun_us;
+};
+
+/* ---- streams ---- */
+
+static bool object_open(struct restore *restore, struct stream *stream, struct err *err) {
+    const struct archive_object *object = &stream->objects[stream->at];
+    if (object->name.first != stream->end)
+        return err_set(err, ERR_CORRUPT, "%.*s: the one before ends at offset %" PRId64 "; see orderlog archive verify",
+                       STR_ARG(object->key), stream->end);
+    if (!archive_reader_open(&restore->place, object->key, object->bytes, &stream->reader, err))
+        return false;
+    const struct archive_range *range = archive_reader_range(stream->reader);
+    stream->end = range->end;
+    return (str_eq(range->topic, object->name.topic) && range->partition == object->name.partition &&
+            range->first == object->name.first) ||
+           err_set(err, ERR_CORRUPT, "%.*s: its name is not its range's", STR_ARG(object->key));
+}
+
+static bool stream_next(struct restore *restore, struct stream *stream, struct err *err) {
+    stream->record = NULL;
+    while (!stream->record && stream->at < stream->count) {
+        if (!stream->reader && !object_open(restore, stream, err))
+            return false;
+        if (!archive_reader_next(stream->reader, &stream->record, err))
+            return false;
+        if (!stream->record) {
+            archive_reader_close(stream->reader);
+            stream->reader = NULL;
+            stream->at++;
+        }
+    }
+    return true;
+}
+
+static bool streams_open(struct restore *restore, struct err *err) {
+    const struct archive_listing *listing = &restore->listing;
+    if (!listing->count)
+        return err_set(err, ERR_NOT_FOUND, "%s: there is no archive at '%.*s'", s3_place(restore->place.s3),
+                       STR_ARG(restore->place.prefix));
+    if (listing->stranger_count)
+        return err_set(err, ERR_CORRUPT, "%s: it is none of an archive's objects", listing->strangers[0]);
+    restore->streams = mem_zalloc(listing->count * sizeof *restore->streams);
+    for (size_t i = 0, next; i < listing->count; i = next) {
+        struct stream *stream = &restore->streams[restore->count++];
+        const struct archive_name *name = &listing->objects[i].name;
+        next = archive_listing_next(listing, i);
+        *stream = (struct stream){.objects = &listing->objects[i], .count = next - i};
+        if (name->first)
+            return err_set(err, ERR_CORRUPT,
+                           "%.*s/%d: the archive begins at offset %" PRId64 "; an embedded log begins at 0",
+                           STR_ARG(name->topic), name->partition, name->first);
+        if (!stream_next(restore, stream, err))
+            return false;
+    }
+    return true;
+}
+
+static void streams_close(struct restore *restore) {
+    for (size_t i = 0; i < restore->count; i++)
+        archive_reader_close(restore->streams[i].reader);
+    free(restore->streams);
+}
+
+/* ---- topics ---- */
+
+static int32_t partitions_of(const struct stream *stream) {
+    return archive_reader_range(stream->reader)->partitions;
+}
+
+/* With one number for all of them the pipeline's own topics are made, those without records included. */
+static bool topics_make(struct restore *restore, struct err *err) {
+    struct log *log = log_restore_log(restore->log);
+    bool equal = true;
+    for (size_t i = 1; i < restore->count; i++)
+        equal &= partitions_of(&restore->streams[i]) == partitions_of(&restore->streams[0]);
+    if (equal && !topics_create(log, partitions_of(&restore->streams[0]), err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < restore->count; i++) {
+        char *name = mem_strdup(restore->streams[i].objects->name.topic);
+        ok = log_topics_create(log, &(struct log_topic_spec){name, partitions_of(&restore->streams[i]), -1, false}, 1,
+                               err);
+        free(name);
+    }
+    return ok;
+}
+
+/* ---- records ---- */
+
+/* All that the archive has of the oldest time, in the order of the partitions. */
+static bool oldest_add(struct restore *restore, bool *ret_more, struct err *err) {
+    int64_t oldest_us = INT64_MAX;
+    *ret_more = false;
+    for (size_t i = 0; i < restore->count; i++) {
+        const struct log_record *record = restore->streams[i].record;
+        if (record && (!*ret_more || record->timestamp_us < oldest_us))
+            oldest_us = record->timestamp_us;
+        *ret_more |= record != NULL;
+    }
+    for (size_t i = 0; i < restore->count; i++) {
+        struct stream *stream = &restore->streams[i];
+        while (stream->record && stream->record->timestamp_us <= oldest_us) {
+            if (!log_restore_add(restore->log, stream->record, err) || !stream_next(restore, stream, err))
+                return false;
+            restore->records++;
+        }
+    }
+    return true;
+}
+
+static bool restore_run(struct restore *restore, struct err *err) {
+    const char *url;
+    if (!config_require("ORDERLOG_LOG", &url, err))
+        return err_wrap(err, "which log? Give --log URL or set ORDERLOG_LOG");
+    if (!archive_place_open(restore->from, &restore->place, err) ||
+        !archive_list(&restore->place, &restore->listing, err) || !streams_open(restore, err) ||
+        !log_restore_open(url, &restore->log, err) || !topics_make(restore, err))
+        return false;
+    for (bool more = true; more;)
+        if (!oldest_add(restore, &more, err))
+            return false;
+    return log_restore_finish(restore->log, err);
+}
+
+static const struct option options[] = {
+    {"from", required_argument, NULL, 'f'}, {"log", required_argument, NULL, 'l'}, {0}};
+
+int restore_main(int argc, char **argv) {
+    struct restore restore = {.begun_us = clock_monotonic_us()};
+    struct err err = {0};
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'f')
+            restore.from = optarg;
+        else if (option == 'l')
+            config_override("ORDERLOG_LOG", optarg);
+        else
+            return cli_usage_hint();
+    }
+    if (!cli_no_operands(argc, argv))
+        return CLI_USAGE;
+    if (!restore.from)
+        return cli_usage_error("where from? Give --from s3://BUCKET/PREFIX");
+    bool ok = restore_run(&restore, &err);
+    double seconds = (double)(clock_monotonic_us() - restore.begun_us) / 1e6;
+    if (ok)
+        cli_note("%" PRId64 " records of %zu partitions in %.2f s (%.0f records/s)", restore.records, restore.count,
+                 seconds, (double)restore.records / (seconds + 1e-9));
+    streams_close(&restore);
+    log_restore_close(restore.log);
+    archive_listing_free(&restore.listing);
+    archive_place_close(&restore.place);
+    return ok ? CLI_OK : cli_fail(&err);
+}
