@@ -25,7 +25,7 @@ struct entry {
 struct stock {
     struct counters now; /* version 0: nothing yet */
     struct entry *past;  /* changes that a level may yet speak of, newest first */
-    struct entry *early; /* of later versions, in no order */
+    struct entry *early; /* of later versions, the earliest first; a level after the change that it speaks of */
 };
 
 struct stocks {
@@ -187,6 +187,11 @@ static bool entry_take(struct stock *stock, struct verify_result *result, struct
     return true;
 }
 
+static bool comes_before(const struct entry *a, const struct entry *b) {
+    return a->counters.version == b->counters.version ? !a->is_level && b->is_level
+                                                      : a->counters.version < b->counters.version;
+}
+
 static void entry_add(struct stocks *stocks, struct verify_result *result, struct str location, struct str sku,
                       const struct entry *entry) {
     BUF_AUTO key = {0};
@@ -199,8 +204,11 @@ static void entry_add(struct stocks *stocks, struct verify_result *result, struc
         stock = *slot = mem_zalloc(sizeof *stock);
     struct entry *own = mem_alloc(sizeof *own);
     *own = *entry;
-    own->next = stock->early;
-    stock->early = own;
+    struct entry **place = &stock->early;
+    while (*place && !comes_before(own, *place))
+        place = &(*place)->next;
+    own->next = *place;
+    *place = own;
     /* Each one taken may make room for others. */
     for (struct entry **at = &stock->early; *at;) {
         struct entry *candidate = *at, *next = candidate->next;

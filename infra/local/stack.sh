@@ -153,6 +153,11 @@ signal_to() {
     [ -z "$2" ] || kill -s "$1" "$2" 2>/dev/null || true
 }
 
+# What a process that does not stop is at, where a debugger is there to ask it.
+tell_where() {
+    ! command -v gdb >/dev/null || gdb -p "$(service_pid "$1")" -batch -ex 'thread apply all bt 16' 2>&1 | grep -E '^(#|Thread)' || true
+}
+
 # service_stop NAME [SECONDS]: asks once, kills after 30 s. Where the supervisor is gone, the process itself is asked.
 service_stop() {
     local name=$1 seconds=${2:-30} tenths
@@ -162,6 +167,7 @@ service_stop() {
         0) signal_to TERM "$(supervisor_pid "$name" || service_pid "$name")" ;;
         "${seconds}0")
             say "$name does not stop; killing it"
+            tell_where "$name" >&2
             signal_to KILL "$(service_pid "$name")"
             ;;
         esac

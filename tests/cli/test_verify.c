@@ -463,7 +463,10 @@ static void each_fault_is_caught_and_named(void **state) {
 
 /* ---- what only looks like a fault ---- */
 
-/* A reservation's rows may be read after the levels that follow from them: the two topics are read side by side. */
+/* A reservation's rows may be read after the levels that follow from them: the two topics are read side by side. This
+ * one comes after the level of version late_by, by then perhaps after a later version, as of another order. */
+static int64_t late_by;
+
 static enum alter late_reservation(struct story *story, struct message *message, struct made_record *record) {
     static struct message held_message;
     static struct made_record held;
@@ -473,7 +476,8 @@ static enum alter late_reservation(struct story *story, struct message *message,
         held.message = &held_message;
         return DROP;
     }
-    bool after = message->type == MESSAGE_STOCK_LEVEL_CHANGED && message->stock_level_changed.counters.version == 3;
+    bool after =
+        message->type == MESSAGE_STOCK_LEVEL_CHANGED && message->stock_level_changed.counters.version == late_by;
     if (after)
         made_append(&story->made, record), made_append(&story->made, &held);
     return after ? DROP : KEEP;
@@ -481,12 +485,14 @@ static enum alter late_reservation(struct story *story, struct message *message,
 
 static void rows_may_be_told_out_of_order(void **state) {
     (void)state;
-    struct story story;
-    story_begin(&story);
-    story.alter = late_reservation;
-    story_tell(&story);
-    assert_clean(&story, "");
-    made_remove(&story.made);
+    for (late_by = 3; late_by <= 4; late_by++) {
+        struct story story;
+        story_begin(&story);
+        story.alter = late_reservation;
+        story_tell(&story);
+        assert_clean(&story, late_by == 3 ? "" : "--only no-oversell");
+        made_remove(&story.made);
+    }
 }
 
 static void foreign_nonsense_is_not_ours(void **state) {
