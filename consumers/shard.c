@@ -120,7 +120,7 @@ static bool adopt_inputs(struct shard *shard, const struct state_shard *state, s
             const struct state_shard_input *input = &state->inputs.items[k];
             if (!str_eq(input->topic, topic->name))
                 continue;
-            if (!str_eq(input->topic_id, topic->id))
+            if (!log_topic_id_fits(topic->id, input->topic_id))
                 return err_set(err, ERR_LOST_RECORDS,
                                "topic %.*s was made anew: its id is %.*s, the stored position is of %.*s",
                                STR_ARG(input->topic), STR_ARG(topic->id), STR_ARG(input->topic_id));

@@ -74,7 +74,7 @@ static bool go_on_from(struct positions *positions, const struct state_positions
             const struct state_position_topic *at = &held->topics.items[k];
             if (!str_eq(at->topic, topic->topic))
                 continue;
-            if (!str_eq(at->topic_id, topic->topic_id))
+            if (!log_topic_id_fits(topic->topic_id, at->topic_id))
                 return err_set(err, ERR_CONFIG, "topic %.*s was made anew since the rows were made (%.*s, now %.*s)",
                                STR_ARG(topic->topic), STR_ARG(at->topic_id), STR_ARG(topic->topic_id));
             topic->next_offset = at->next_offset;

@@ -14,7 +14,8 @@ enum log_outcome {
 };
 
 /* Called exactly once for each accepted append, on a thread of the log's: be short, do not block, do not append from
- * inside. Per partition in the order of the appends. `err` is NULL when persisted. */
+ * inside. Per partition in the order of the appends. `err` is NULL when persisted. `offset` is -1 when it is not, or
+ * when the log did not say where (Kafka, when an answer was lost and the append was tried again). */
 typedef void log_delivery(void *user, enum log_outcome outcome, int32_t partition, int64_t offset,
                           const struct err *err);
 
@@ -24,8 +25,11 @@ struct log_producer_options {
                                     after it */
 };
 
-/* Records of one producer keep their order per partition. After a failed delivery the caller that needs order (the
- * outbox publisher) opens a new producer and appends again from the first record not acknowledged. */
+/* Records of one producer keep their order per partition. Without a delivery_timeout_ms nothing is persisted behind a
+ * record that failed: all that waits fails with it, and what comes is refused (ERR_LOG_UNAVAILABLE). With one the
+ * producer goes on by itself, also after an error that is fatal to Kafka's client. After a failed delivery the caller
+ * that needs order (the outbox publisher) opens a new producer and appends again from the first record not
+ * acknowledged. */
 CHECK_RESULT bool log_producer_open(struct log *log, const struct log_producer_options *options,
                                     struct log_producer **ret, struct err *err);
 /* Waits for what is queued (see log_flush), then closes; each append gets its delivery. NULL is fine. */

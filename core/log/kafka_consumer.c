@@ -9,7 +9,7 @@
 
 #include "core/base/clock.h"
 
-enum { POLL_BYTES_MAX = 8 << 20 };
+enum { UNWANTED_MAX = 500 };
 
 static struct kafka_consumer *consumer_of(struct log_consumer *base) {
     return (struct kafka_consumer *)base;
@@ -68,6 +68,7 @@ bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err) {
     if (code)
         return kafka_err_set(err, code, "telling Kafka's client what to read");
     consumer->changed = false;
+    consumer->unwanted = 0;
     return true;
 }
 
@@ -102,6 +103,7 @@ bool kafka_consumer_seek(struct log_consumer *base, struct str topic, int32_t pa
     return true;
 }
 
+/* Telling librdkafka costs what it has fetched of the other partitions: it is told once too much comes in vain. */
 void kafka_consumer_pause(struct log_consumer *base, struct str topic, int32_t partition) {
     struct kafka_consumer *consumer = consumer_of(base);
     const struct kafka_topic *known;
@@ -109,8 +111,7 @@ void kafka_consumer_pause(struct log_consumer *base, struct str topic, int32_t p
         kafka_topic_get(kafka_of(base->log), topic, &known, NULL) ? read_find(consumer, known->name, partition) : NULL;
     if (!read || !read->active)
         return;
-    read->active = false;
-    consumer->changed = true;
+    read->active = false; /* what still comes of it is thrown away */
 }
 
 /* ---- what comes ---- */
@@ -163,8 +164,10 @@ static const struct log_header *take_headers(struct kafka_consumer *consumer, co
 
 static bool take(struct kafka_consumer *consumer, const rd_kafka_message_t *message, struct log_record *ret) {
     struct kafka_read *read = read_find(consumer, rd_kafka_topic_name(message->rkt), message->partition);
-    if (!read || !read->active || read->failed || message->offset < read->offset)
+    if (!read || !read->active || read->failed || message->offset < read->offset) {
+        consumer->changed |= ++consumer->unwanted > UNWANTED_MAX;
         return false;
+    }
     rd_kafka_timestamp_type_t kind;
     *ret = (struct log_record){.topic = read->topic->info.name,
                                .partition = message->partition,
@@ -197,7 +200,7 @@ static size_t take_all(struct kafka_consumer *consumer, size_t count) {
     }
     consumer->message_count = kept;
     if (consumer->rebalanced)
-        consumer->changed = true;
+        consumer->changed = consumer->read_count > 0;
     return records;
 }
 

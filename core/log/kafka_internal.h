@@ -119,7 +119,6 @@ struct kafka_read {
     int32_t partition;
     int64_t offset;     /* the next to be given to the caller */
     bool active;        /* has a position, and is not paused */
-    bool fetching;      /* librdkafka reads on from `offset` */
     struct err *failed; /* why it cannot be read on; told by each poll until the next seek */
 };
 
@@ -129,15 +128,13 @@ struct kafka_consumer {
     rd_kafka_queue_t *queue;
     bool grouped;
     struct log_listener listener;
-    struct kafka_read *reads; /* sorted by topic (its address) and partition */
+    struct kafka_read *reads;
     size_t read_count;
     size_t read_cap;
-    const struct kafka_read *last; /* found last */
-    bool changed;                  /* what librdkafka shall read is not what it was told */
-    size_t unwanted;               /* records thrown away since then, of partitions that were paused */
-    bool rebalanced;               /* in this poll */
-    bool told_failure;             /* by the last poll */
-    bool drained;                  /* the last poll saw the end of the queue */
+    bool changed;      /* what librdkafka shall read is not what it was told */
+    size_t unwanted;   /* records thrown away since then, of partitions that were paused */
+    bool rebalanced;   /* in this poll */
+    bool told_failure; /* by the last poll */
     /* the batch */
     rd_kafka_message_t **messages;
     struct log_record *records;

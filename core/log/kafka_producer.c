@@ -9,9 +9,10 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/metrics.h"
 #include "core/base/thread.h"
 
-enum { SERVE_MS = 100, CLOSE_WAIT_MS = 5000, APPEND_OVERHEAD = 512 };
+enum { SERVE_MS = 100, CLOSE_WAIT_MS = 5000, REPLACE_WAIT_MS = 1000, APPEND_OVERHEAD = 512 };
 
 struct producer {
     struct log_producer base;
@@ -100,7 +101,10 @@ static bool client_open(struct producer *producer, rd_kafka_t **ret, struct err 
     rd_kafka_conf_t *conf;
     if (!kafka_conf_new(log_of(producer), KAFKA_PRODUCER, &conf, err))
         return false;
-    if (!kafka_conf_set_number(conf, "message.timeout.ms", producer->options.delivery_timeout_ms, err)) {
+    /* For who appends again in order after a failure, nothing may have been kept behind what failed. */
+    bool ordered = !producer->options.delivery_timeout_ms;
+    if (!kafka_conf_set_number(conf, "message.timeout.ms", producer->options.delivery_timeout_ms, err) ||
+        !kafka_conf_set(conf, "enable.gapless.guarantee", ordered ? "true" : "false", err)) {
         rd_kafka_conf_destroy(conf);
         return false;
     }
@@ -121,21 +125,29 @@ static void client_give_up(rd_kafka_t *rk) {
         rd_kafka_poll(rk, SERVE_MS);
 }
 
+static struct metric *producers_replaced(void) {
+    return metrics_counter("orderlog_kafka_producers_replaced_total",
+                           "Producers that began anew by themselves after a fatal error of Kafka's client.", "");
+}
+
 /* With client_lock held for writing nobody appends, so that the order of the deliveries is that of the appends. */
 static void client_replace(struct producer *producer) {
     struct err err = {0};
     rd_kafka_t *fresh = NULL;
     pthread_rwlock_wrlock(&producer->client_lock);
     client_give_up(producer->rk);
-    if (producer->options.delivery_timeout_ms && client_open(producer, &fresh, &err)) {
+    if (!producer->options.delivery_timeout_ms) {
+        mark_broken(producer);
+    } else if (client_open(producer, &fresh, &err)) {
         rd_kafka_destroy(producer->rk);
         producer->rk = fresh;
-    } else {
-        mark_broken(producer);
+        metrics_add(producers_replaced(), 1);
     }
     pthread_rwlock_unlock(&producer->client_lock);
-    if (err.kind)
+    if (err.kind) {
         logging_err(&err, "kafka.producer_not_replaced", " ");
+        clock_sleep_ms(REPLACE_WAIT_MS); /* and again */
+    }
 }
 
 static void *serve(void *user) {

@@ -1,7 +1,7 @@
 /* Which topics there are, as the brokers' metadata say.
  *
  * A topic's identity: from librdkafka 2.3 on the brokers' topic id. Older ones cannot ask for it; there the id is made
- * of the cluster's id and the name (log_topic_is says so): a topic that was deleted and made anew is then not told from
+ * of the cluster's id and the name (log_topic_id_fits): a topic that was deleted and made anew is then not told from
  * the old one by its id, but only by a position past its end. */
 #include "core/log/kafka_internal.h"
 

@@ -92,6 +92,11 @@ bool log_group_positions(struct log *log, struct log_group_position **ret, size_
     return log->ops->group_positions(log, ret, ret_count, err);
 }
 
+bool log_topic_id_fits(struct str id, struct str stored) {
+    const struct str by_name = STR(LOG_TOPIC_ID_BY_NAME);
+    return str_eq(id, stored) || str_starts_with(id, by_name) || str_starts_with(stored, by_name);
+}
+
 /* ---- producers ---- */
 
 bool log_producer_open(struct log *log, const struct log_producer_options *options, struct log_producer **ret,

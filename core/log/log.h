@@ -62,6 +62,9 @@ struct log_topic_spec {
 /* Begins a topic's id that is made of names, because the log cannot tell a topic from another of that name (Kafka by
  * librdkafka before 2.3). */
 #define LOG_TOPIC_ID_BY_NAME "by-name:"
+/* Whether a stored id may be that of the topic that has `id` now. One that is made of names fits whatever has that
+ * name, so that positions outlive a change of library. */
+bool log_topic_id_fits(struct str id, struct str stored);
 
 struct log_topic {
     struct str name; /* lives as long as the log */
