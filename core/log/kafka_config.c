@@ -152,9 +152,20 @@ static bool set_producer(rd_kafka_conf_t *conf, struct err *err) {
  * that the end of a partition is its high watermark, which is what acks=all acknowledges.
  *
  * The queues are small: they are of each consumer, and a program has a dozen. */
+/* Of those without a group: never joined, nothing is committed. */
+#define GROUP_OF_READERS "orderlog-readers"
+
+/* Who asks for groups' positions must be a consumer with a group of its own: when the coordinator moves, librdkafka's
+ * handler of the answer asks for the group's anew, and in a client without one (2.0.2: rd_kafka_handle_OffsetFetch)
+ * ends in a segmentation fault. */
+static bool set_admin(rd_kafka_conf_t *conf, struct err *err) {
+    return kafka_conf_set(conf, "group.id", GROUP_OF_READERS, err) &&
+           kafka_conf_set(conf, "enable.auto.commit", "false", err);
+}
+
 static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
     static const struct property properties[] = {
-        {"group.id", "orderlog-readers"}, /* of those without a group: never joined, nothing is committed */
+        {"group.id", GROUP_OF_READERS},
         {"partition.assignment.strategy", "range"},
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
@@ -179,7 +190,9 @@ static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
 }
 
 static bool set_role(rd_kafka_conf_t *conf, enum kafka_role role, struct err *err) {
-    return role == KAFKA_PRODUCER ? set_producer(conf, err) : role == KAFKA_CONSUMER ? set_consumer(conf, err) : true;
+    return role == KAFKA_PRODUCER   ? set_producer(conf, err)
+           : role == KAFKA_CONSUMER ? set_consumer(conf, err)
+                                    : set_admin(conf, err);
 }
 
 bool kafka_conf_new(const struct kafka_log *log, enum kafka_role role, rd_kafka_conf_t **ret, struct err *err) {

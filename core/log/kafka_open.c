@@ -71,7 +71,7 @@ static bool brokers_check(struct str brokers, struct err *err) {
 
 static bool connect_to(struct kafka_log *log, struct err *err) {
     rd_kafka_conf_t *conf;
-    if (!kafka_conf_new(log, KAFKA_ADMIN, &conf, err) || !kafka_client_new(RD_KAFKA_PRODUCER, conf, &log->admin, err))
+    if (!kafka_conf_new(log, KAFKA_ADMIN, &conf, err) || !kafka_client_new(RD_KAFKA_CONSUMER, conf, &log->admin, err))
         return false;
     char *id = rd_kafka_clusterid(log->admin, KAFKA_CALL_TIMEOUT_MS);
     if (!id)
