@@ -79,6 +79,7 @@ struct archiver {
     struct log *log;
     struct archive_listing listing; /* as it was at the start */
     struct map parts;               /* "topic/partition" */
+    struct map told;                /* topics that the bucket describes */
     struct map writers;             /* by topic */
     struct buf object;
     int64_t objects, records, bytes, found;
@@ -259,7 +260,21 @@ static bool range_next(struct archiver *archiver, const struct log_topic *topic,
 
 /* ---- passes ---- */
 
+/* Also of shop.personal.v1: that it is there, and its id, are nobody's secret. */
+static bool topic_tell(struct archiver *archiver, const struct log_topic *topic, struct err *err) {
+    if (map_get(&archiver->told, topic->name))
+        return true;
+    if (!archive_topic_tell(&archiver->place, archiver->log, topic, err))
+        return false;
+    *map_put(&archiver->told, topic->name) = archiver;
+    return true;
+}
+
 static bool topic_archive(struct archiver *archiver, const struct log_topic *topic, struct err *err) {
+    if (!topic_tell(archiver, topic, err))
+        return false;
+    if (!archive_takes(topic->name))
+        return true;
     for (int32_t partition = 0; partition < topic->partitions && !stopping; partition++) {
         struct part *part;
         if (!part_find(archiver, topic, partition, &part, err))
@@ -278,7 +293,7 @@ static bool pass(struct archiver *archiver, struct err *err) {
         return false;
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = !archive_takes(topics[i].name) || topic_archive(archiver, &topics[i], err);
+        ok = topic_archive(archiver, &topics[i], err);
     free(topics);
     return ok;
 }
@@ -329,6 +344,7 @@ static void writer_free(void *writer) {
 
 static void archiver_free(struct archiver *archiver) {
     map_free(&archiver->parts, free);
+    map_free(&archiver->told, NULL);
     map_free(&archiver->writers, writer_free);
     archive_listing_free(&archiver->listing);
     archive_place_close(&archiver->place);

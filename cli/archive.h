@@ -58,6 +58,25 @@ size_t archive_listing_next(const struct archive_listing *listing, size_t from);
 /* shop.personal.v1 is never archived: what is erased there could not be erased here. */
 bool archive_takes(struct str topic);
 
+/* ---- archive_topics.c: PREFIX/topics/T ---- */
+
+struct archive_topic {
+    char *log_id, *name, *id;
+    int32_t partitions;
+};
+
+struct archive_topics {
+    struct archive_topic *items;
+    size_t count;
+};
+
+/* Writes what the topic is; ERR_CONFIG when another log's is there. */
+CHECK_RESULT bool archive_topic_tell(const struct archive_place *place, struct log *log, const struct log_topic *topic,
+                                     struct err *err);
+CHECK_RESULT bool archive_topics_read(const struct archive_place *place, struct archive_topics *ret, struct err *err);
+const struct archive_topic *archive_topics_find(const struct archive_topics *topics, struct str name); /* or NULL */
+void archive_topics_free(struct archive_topics *topics);
+
 /* ---- archive_write.c: the bytes of an object ---- */
 
 /* Of the record around the event, and of the metadata: another layout gets another number. */

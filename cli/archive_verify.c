@@ -13,6 +13,7 @@ enum { FINDINGS_MAX = 50 };
 struct archive_check {
     struct archive_place place;
     struct archive_listing listing;
+    struct archive_topics topics;
     struct log *log; /* NULL: the bucket alone */
     int64_t objects, records, bytes, compared, partitions;
     int64_t wrong;
@@ -94,6 +95,8 @@ static bool begin_check(struct archive_check *check, const struct archive_object
     int64_t low, high;
     if (!archive_takes(first->name.topic))
         find(check, first->key, "personal data must not be archived");
+    if (!archive_topics_find(&check->topics, first->name.topic))
+        find(check, first->key, "the archive does not say what its topic is");
     if (!check->log || first->name.first == 0)
         return true;
     struct err missing = {0};
@@ -108,7 +111,7 @@ static bool begin_check(struct archive_check *check, const struct archive_object
 }
 
 static bool bucket_check(struct archive_check *check, struct err *err) {
-    if (!archive_list(&check->place, &check->listing, err))
+    if (!archive_list(&check->place, &check->listing, err) || !archive_topics_read(&check->place, &check->topics, err))
         return false;
     for (size_t i = 0; i < check->listing.stranger_count; i++)
         find(check, str_from(check->listing.strangers[i]), "it is none of an archive's objects");
@@ -181,6 +184,7 @@ int archive_verify_main(int argc, char **argv) {
         print(&check, output);
     int status = !ok ? cli_fail(&err) : check.wrong ? CLI_NO : CLI_OK;
     archive_listing_free(&check.listing);
+    archive_topics_free(&check.topics);
     archive_place_close(&check.place);
     log_close(check.log);
     buf_free(&check.json);

@@ -15,9 +15,13 @@ const char restore_help[] =
     "\n"
     "Fills a log that has no records from a bucket that 'orderlog archive' has written: each record gets the "
     "partition,\n"
-    "offset, time, key, headers and value that it had. Read models and deciders' tables are then made from it by\n"
-    "'orderlog up' on empty stores, or by 'orderlog rebuild'. What was not archived yet when the old log was lost is\n"
-    "lost; shop.personal.v1 is never archived, and stays empty.\n"
+    "offset, time, key, headers and value that it had, and log and topics have the ids that they had: to PostgreSQL "
+    "and\n"
+    "Redis it is the log that they knew. Read models can be made from it alone; deciders go on if their tables are "
+    "not\n"
+    "ahead of it. What was not archived when the old log was lost is lost; shop.personal.v1 is never archived, and "
+    "stays\n"
+    "empty.\n"
     "\n"
     "Only an embedded log can be restored. Until it is whole nobody can open it; when it fails, remove what there is\n"
     "and begin again.\n"
@@ -49,6 +53,7 @@ struct restore {
     const char *from;
     struct archive_place place;
     struct archive_listing listing;
+    struct archive_topics topics;
     struct stream *streams;
     size_t count;
     struct log_restore *log;
@@ -101,6 +106,8 @@ static bool streams_open(struct restore *restore, struct err *err) {
         const struct archive_name *name = &listing->objects[i].name;
         next = archive_listing_next(listing, i);
         *stream = (struct stream){.objects = &listing->objects[i], .count = next - i};
+        if (!archive_topics_find(&restore->topics, name->topic))
+            return err_set(err, ERR_CORRUPT, "the archive does not say what topic %.*s is", STR_ARG(name->topic));
         if (name->first)
             return err_set(err, ERR_CORRUPT,
                            "%.*s/%d: the archive begins at offset %" PRId64 "; an embedded log begins at 0",
@@ -119,26 +126,23 @@ static void streams_close(struct restore *restore) {
 
 /* ---- topics ---- */
 
-static int32_t partitions_of(const struct stream *stream) {
-    return archive_reader_range(stream->reader)->partitions;
-}
-
-/* With one number for all of them the pipeline's own topics are made, those without records included. */
+/* With one number of partitions for all the pipeline's own topics are made as it makes them. */
 static bool topics_make(struct restore *restore, struct err *err) {
     struct log *log = log_restore_log(restore->log);
+    const struct archive_topics *topics = &restore->topics;
     bool equal = true;
-    for (size_t i = 1; i < restore->count; i++)
-        equal &= partitions_of(&restore->streams[i]) == partitions_of(&restore->streams[0]);
-    if (equal && !topics_create(log, partitions_of(&restore->streams[0]), err))
+    for (size_t i = 1; i < topics->count; i++)
+        equal &= topics->items[i].partitions == topics->items[0].partitions;
+    if (equal && !topics_create(log, topics->items[0].partitions, err))
         return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < restore->count; i++) {
-        char *name = mem_strdup(restore->streams[i].objects->name.topic);
-        ok = log_topics_create(log, &(struct log_topic_spec){name, partitions_of(&restore->streams[i]), -1, false}, 1,
-                               err);
-        free(name);
+    for (size_t i = 0; i < topics->count; i++) {
+        const struct archive_topic *topic = &topics->items[i];
+        const struct log_topic_spec spec = {topic->name, topic->partitions, -1, false};
+        if (!log_topics_create(log, &spec, 1, err) ||
+            !log_restore_topic_id(restore->log, str_from(topic->name), str_from(topic->id), err))
+            return false;
     }
-    return ok;
+    return log_restore_id(restore->log, str_from(topics->items[0].log_id), err);
 }
 
 /* ---- records ---- */
@@ -169,7 +173,8 @@ static bool restore_run(struct restore *restore, struct err *err) {
     if (!config_require("ORDERLOG_LOG", &url, err))
         return err_wrap(err, "which log? Give --log URL or set ORDERLOG_LOG");
     if (!archive_place_open(restore->from, &restore->place, err) ||
-        !archive_list(&restore->place, &restore->listing, err) || !streams_open(restore, err) ||
+        !archive_list(&restore->place, &restore->listing, err) ||
+        !archive_topics_read(&restore->place, &restore->topics, err) || !streams_open(restore, err) ||
         !log_restore_open(url, &restore->log, err) || !topics_make(restore, err))
         return false;
     for (bool more = true; more;)
@@ -204,6 +209,7 @@ int restore_main(int argc, char **argv) {
     streams_close(&restore);
     log_restore_close(restore.log);
     archive_listing_free(&restore.listing);
+    archive_topics_free(&restore.topics);
     archive_place_close(&restore.place);
     return ok ? CLI_OK : cli_fail(&err);
 }

@@ -16,6 +16,10 @@ struct log_restore;
 CHECK_RESULT bool log_restore_open(const char *url, struct log_restore **ret, struct err *err);
 /* For making topics; owned by the restore. */
 struct log *log_restore_log(struct log_restore *restore);
+/* The ids that the log and its topics had, so that stores know them again when it is opened. Ids that the embedded log
+ * cannot have (a Kafka cluster's) are left out, and it keeps its own. ERR_NOT_FOUND: no such topic. */
+CHECK_RESULT bool log_restore_id(struct log_restore *restore, struct str log_id, struct err *err);
+CHECK_RESULT bool log_restore_topic_id(struct log_restore *restore, struct str topic, struct str id, struct err *err);
 /* Times must never decrease from call to call; a record's offset must be the partition's next. Copies the record. */
 CHECK_RESULT bool log_restore_add(struct log_restore *restore, const struct log_record *record, struct err *err);
 /* All of it is durable, and the log may be opened. */

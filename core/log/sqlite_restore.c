@@ -64,6 +64,34 @@ struct log *log_restore_log(struct log_restore *restore) {
     return &restore->log->base;
 }
 
+/* ---- ids ---- */
+
+static bool id_write(struct log_restore *restore, const char *sql, struct str id, struct str of, struct err *err) {
+    sqlite3 *db = restore->log->write_db;
+    STMT_AUTO *stmt = NULL;
+    if (!id_valid(id))
+        return true;
+    pthread_mutex_lock(&restore->log->write_mutex);
+    bool ok = sqlog_db_prepare(db, sql, &stmt, err);
+    if (ok) {
+        sqlite3_bind_text(stmt, 1, id.ptr, (int)id.len, SQLITE_STATIC);
+        if (of.ptr)
+            sqlite3_bind_text(stmt, 2, of.ptr, (int)of.len, SQLITE_STATIC);
+        ok = sqlog_db_run(stmt, err) &&
+             (sqlite3_changes(db) == 1 || err_set(err, ERR_NOT_FOUND, "there is no topic %.*s", STR_ARG(of)));
+    }
+    pthread_mutex_unlock(&restore->log->write_mutex);
+    return ok;
+}
+
+bool log_restore_id(struct log_restore *restore, struct str log_id, struct err *err) {
+    return id_write(restore, "UPDATE meta SET value = ?1 WHERE key = 'id'", log_id, STR_NULL, err);
+}
+
+bool log_restore_topic_id(struct log_restore *restore, struct str topic, struct str id, struct err *err) {
+    return id_write(restore, "UPDATE topic SET uuid = ?1 WHERE name = ?2", id, topic, err);
+}
+
 /* ---- the next commit ---- */
 
 static struct sqlog_commit *commit_make(struct log_restore *restore) {

@@ -29,7 +29,7 @@ class Gateway:
     """Runs between __enter__ and __exit__, its files in a folder that goes with it."""
 
     def __init__(self):
-        found = subprocess.run([ROOT / "tests/support/versitygw.sh"], stdout=subprocess.PIPE, text=True)
+        found = subprocess.run([ROOT / "infra/local/s3/get"], stdout=subprocess.PIPE, text=True)
         if found.returncode == 77:
             skip("versitygw cannot be had")
         found.check_returncode()
