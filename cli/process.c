@@ -1,5 +1,6 @@
 #include "cli/process.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -18,6 +19,7 @@
 #include "core/base/config.h"
 #include "core/base/logging.h"
 #include "core/base/process_metrics.h"
+#include "core/base/service_manager.h"
 #include "core/base/thread.h"
 #include "core/store/pg.h"
 #include "projections/migrate.h"
@@ -264,6 +266,19 @@ static int port_of(const struct process *process) {
     return process->api ? api_port(process->api) : process->probes ? probes_port(process->probes) : 0;
 }
 
+/* Meanwhile systemd, if it asked for that, is told that we are alive. */
+static int wait_for_signal(const sigset_t *signals) {
+    int64_t period_ms = service_manager_watchdog_ms();
+    const struct timespec period = {.tv_sec = period_ms / 1000, .tv_nsec = period_ms % 1000 * 1000000};
+    for (;;) {
+        int received = sigtimedwait(signals, NULL, period_ms ? &period : NULL);
+        if (received > 0)
+            return received;
+        if (errno == EAGAIN)
+            (void)service_manager_tell("WATCHDOG=1");
+    }
+}
+
 static int run(struct process *process, const sigset_t *signals) {
     struct err err = {0};
     int received = 0;
@@ -275,8 +290,10 @@ static int run(struct process *process, const sigset_t *signals) {
         if (!start_roles(process, &err))
             return cli_fail(&err);
         logging_write(LOG_INFO, "process.started", "port=%d version=%s", port_of(process), ORDERLOG_VERSION);
-        sigwait(signals, &received);
+        (void)service_manager_tell("READY=1");
+        received = wait_for_signal(signals);
     }
+    (void)service_manager_tell("STOPPING=1");
     logging_write(LOG_INFO, "process.stopping", "signal=%d", received);
     return CLI_OK;
 }

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# ctest: TIMEOUT=900
+"""A release for EC2: buildspec.yml in a clean clone, appspec.yml with its hooks in a sandbox root, systemd's units by
+systemd-analyze; each with a step that fails. What .ci/run does in there is .ci/run's own business: it is replaced by a
+command that succeeds or fails. systemctl, useradd and aws are stand-ins that write down what is asked of them."""
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+
+from environment import ROOT, cannot, enter
+
+enter()
+
+import release  # noqa: E402
+
+UNITS = ("orderlog-api", "orderlog-consume", "orderlog-project@redis", "orderlog-redis-tls", "orderlog-settings")
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >>"$CALLS"
+case "$(basename "$0") $*" in
+"systemctl is-active"*) exit ${IS_ACTIVE:-3} ;;
+"systemctl start"*) exit ${START:-0} ;;
+"id "*) exit 1 ;;
+"aws kafka get-bootstrap-brokers"*) echo b-1.example:9098,b-2.example:9098 ;;
+"aws secretsmanager get-secret-value --secret-id rds"*) echo '{"username": "orderlog", "password": "p@ss/w:rd?"}' ;;
+"aws secretsmanager get-secret-value"*) [ -z "${NO_SECRETS:-}" ] && echo "of $4" ;;
+esac
+"""
+
+
+class Probe(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):  # noqa: N802
+        self.send_response(self.status if self.path.startswith("/readyz") else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def clone(folder, ci):
+    """What is committed, with a .ci/run that ends so; what is not committed yet is taken along."""
+    subprocess.run(["git", "-c", "safe.directory=*", "clone", "--quiet", "--shared", ROOT, folder], check=True)
+    listed = subprocess.run(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files", "-z", "infra/aws", "infra/local"], check=True, capture_output=True)
+    for name in listed.stdout.decode().split("\0"):
+        if name and (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / ".ci/run").write_text(f"#!/bin/sh\nexit {ci}\n", encoding="utf-8")
+
+
+def stand_ins(folder, names):
+    place = folder / "stand-ins"
+    place.mkdir()
+    for name in names:
+        (place / name).write_text(STAND_IN, encoding="utf-8")
+        (place / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{place}:{os.environ['PATH']}", "CALLS": str(folder / "calls")}
+
+
+def built(folder):
+    """Yields what is wrong; leaves the bundle in folder/bundle."""
+    # Packages are there already, or tests/run could not have begun; apt and cmake's release build are run once, for real.
+    environment = stand_ins(folder, ["apt-get"])
+    environment.pop("CI", None)
+    for ci in (1, 0):
+        clean = folder / f"clone-{ci}"
+        clone(clean, ci)
+        try:
+            base, paths = release.build(clean, "infra/aws/buildspec.yml", environment)
+        except RuntimeError as error:
+            if ci == 0 or str(error) != "phase build failed" or (clean / "build-release").exists():
+                yield f"buildspec with .ci/run ending in {ci}: {error}"
+            continue
+        if ci:
+            yield "buildspec: a failing .ci/run does not fail it"
+        names = {str(path.relative_to(base)) for path in paths}
+        for name in ("appspec.yml", "bin/orderlog", "bin/orderlog-settings", "hooks/validate", "units/orderlog-api.service"):
+            if name not in names:
+                yield f"buildspec: the release has no {name}"
+        done = subprocess.run([base / "bin/orderlog", "--version"], check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            yield f"buildspec: what it built does not run: {done.stderr}"
+        shutil.copytree(base, folder / "bundle")
+
+
+def deployed(folder):
+    bundle = folder / "bundle"
+    probe = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Probe)
+    threading.Thread(target=probe.serve_forever, daemon=True).start()
+    # The hooks ask fixed ports, which somebody else may have here.
+    common = bundle / "hooks/common"
+    common.write_text(re.sub(r"ports=\(.*\)", f"ports=({probe.server_address[1]})", common.read_text(encoding="utf-8")), encoding="utf-8")
+    (folder / "deploy").mkdir()
+    environment = {**stand_ins(folder / "deploy", ["systemctl", "useradd", "id", "aws"]), "ORDERLOG_VALIDATE_TRIES": "1"}
+    calls = folder / "deploy" / "calls"
+    for machine in ("api", "worker"):
+        root = folder / f"root-{machine}"
+        (root / "etc/orderlog").mkdir(parents=True)
+        (root / "etc/orderlog/machine").write_text(
+            f"MACHINE={machine}\nAWS_REGION=us-east-1\nLOG_ARN=arn:log\nDATABASE_HOST=db.example\nDATABASE_SECRET=rds!1\n"
+            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\n", encoding="utf-8")
+        environment["DESTDIR"] = str(root)
+        Probe.status = 200
+        for before, active in ((None, "3"), (bundle, "0")):
+            calls.unlink(missing_ok=True)
+            release.deploy(bundle, root, before, {**environment, "IS_ACTIVE": active})
+            said = calls.read_text(encoding="utf-8").splitlines()
+            unit = {"api": "orderlog-api.service", "worker": "orderlog-consume.service"}[machine]
+            stops = [i for i, call in enumerate(said) if call.startswith(f"systemctl stop {unit}")]
+            starts = [i for i, call in enumerate(said) if call.startswith("systemctl start ") and unit in call]
+            if len(starts) != 1 or len(stops) != (1 if before else 0) or stops and stops[0] > starts[0]:
+                yield f"appspec on {machine}: {said}"
+        for what, more, status, event in (("a service that does not start", {"START": "1"}, 200, "ApplicationStart"),
+                                          ("a process that is not ready", {}, 503, "ValidateService")):
+            Probe.status = status
+            try:
+                release.deploy(bundle, root, bundle, {**environment, **more})
+                yield f"appspec on {machine}: {what} does not fail it"
+            except RuntimeError as error:
+                if not str(error).startswith(event):
+                    yield f"appspec on {machine}: {what} fails as {error}"
+        yield from settings(root, machine, environment)
+    probe.shutdown()
+
+
+def settings(root, machine, environment):
+    program = root / "opt/orderlog/bin/orderlog-settings"
+    subprocess.run([program], env=environment, check=True)
+    run = root / "run/orderlog"
+    url = (run / "secrets/database").read_text(encoding="utf-8")
+    if url != "postgresql://orderlog:p%40ss%2Fw%3Ard%3F@db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem":
+        yield f"settings: the database's URL is {url}"
+    lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
+    if lines["ORDERLOG_LOG"] != "kafka://b-1.example:9098,b-2.example:9098":
+        yield f"settings: the log is {lines['ORDERLOG_LOG']}"
+    source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers") for path in (ROOT / folder).rglob("*.c"))
+    for name in lines:
+        if f'"{name.removesuffix("_FILE")}"' not in source:
+            yield f"settings: no code asks for {name}"
+    own = {"api": {"session", "id", "personal", "operators", "webhook"}, "worker": {"provider"}}[machine]
+    if {path.name for path in (run / "secrets").iterdir()} != own | {"database", "redis-url"}:
+        yield f"settings on {machine}: keeps {sorted(path.name for path in (run / 'secrets').iterdir())}"
+    if any(path.stat().st_mode & 0o007 for path in run.rglob("*")):
+        yield "settings: everybody may read a secret"
+    if subprocess.run([program], env={**environment, "NO_SECRETS": "1"}, check=False).returncode == 0:
+        yield "settings: a secret that cannot be had does not fail it"
+
+
+def units(folder):
+    if not shutil.which("systemd-analyze"):
+        cannot("there is no systemd-analyze")
+    root = folder / "units"
+    (root / "opt/orderlog/bin").mkdir(parents=True)
+    (root / "usr/bin").mkdir(parents=True)
+    for name in ("opt/orderlog/bin/orderlog", "opt/orderlog/bin/orderlog-settings", "usr/bin/stunnel4"):
+        shutil.copy("/bin/true", root / name)
+    shutil.copytree(ROOT / "infra/aws/release/units", root / "etc/systemd/system")
+    # The targets that they name are systemd's own.
+    for place in ("/usr/lib/systemd/system", "/lib/systemd/system"):
+        if pathlib.Path(place).exists():
+            shutil.copytree(place, root / "usr/lib/systemd/system", symlinks=True)
+            break
+    done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", *(f"{unit}.service" for unit in UNITS)],
+                          check=False, capture_output=True, text=True)
+    ours = [line for line in done.stderr.splitlines() if "orderlog" in line]
+    if ours:
+        yield f"systemd-analyze verify: {ours}"
+    for unit in UNITS:
+        limit = 25 if unit == "orderlog-settings" else 15  # of 100; 0 is nothing left to take away
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", f"--threshold={limit}", f"--root={root}", f"{unit}.service"],
+                              check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            yield f"{unit}: {done.stdout.splitlines()[-1:]} {done.stderr}"
+    # Both can fail.
+    planted = root / "etc/systemd/system/orderlog-api.service"
+    text = planted.read_text(encoding="utf-8")
+    planted.write_text(text.replace("ProtectSystem=strict", "ProtectSystem=no").replace("NoNewPrivileges=yes", "").replace(
+        "SystemCallFilter", "#").replace("WatchdogSec", "WatchdogSecs").replace("User=orderlog", "User=root"), encoding="utf-8")
+    if subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=15", f"--root={root}", "orderlog-api.service"],
+                      check=False, capture_output=True).returncode == 0:
+        yield "systemd-analyze security: takes a unit without sandbox"
+    done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", "orderlog-api.service"], check=False, capture_output=True, text=True)
+    if "WatchdogSecs" not in done.stderr:
+        yield "systemd-analyze verify: does not find a misspelt key"
+    for unit in UNITS[:3]:
+        if "Type=notify\nWatchdogSec=" not in (ROOT / f"infra/aws/release/units/{unit.split('@')[0]}{'@' if '@' in unit else ''}.service").read_text(encoding="utf-8"):
+            yield f"{unit}: systemd does not watch it"
+
+
+def agent():
+    """What alarms and dashboard look at is told by the agent, and kept by the program."""
+    told = (ROOT / "infra/aws/release/agent/agent.json").read_text(encoding="utf-8")
+    selector = json.loads(told)["logs"]["metrics_collected"]["prometheus"]["emf_processor"]["metric_declaration"][0]["metric_selectors"][0]
+    watched = set(re.findall(r"\borderlog_[a-z_]+", (ROOT / "infra/aws/observe.yaml").read_text(encoding="utf-8"))) - {"orderlog_"}
+    source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers", "producers", "projections")
+                     for path in (ROOT / folder).rglob("*.c"))
+    for name in sorted(watched):
+        if not re.match(selector, name):
+            yield f"{name}: observe.yaml asks for it, the agent does not tell it"
+        if f'"{name}"' not in source:
+            yield f"{name}: observe.yaml asks for it, but no such metric is kept"
+
+
+def main():
+    wrong = []
+    with tempfile.TemporaryDirectory(prefix="release.", dir=ROOT / "var") as name:
+        folder = pathlib.Path(name)
+        wrong += agent()
+        wrong += units(folder)
+        wrong += built(folder)
+        if (folder / "bundle").exists():
+            wrong += deployed(folder)
+    print("\n".join(wrong))
+    print(f"{len(wrong)} complaints")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
