@@ -1,5 +1,7 @@
 /* orderlog: one binary, a table of subcommands. */
 #include "cli/cli.h"
+#include "cli/kafka_auth.h"
+#include "cli/wire_ids.h"
 
 #include "core/base/config.h"
 #include "core/base/logging.h"
@@ -90,6 +92,11 @@ static int help_main(int argc, char **argv) {
     return CLI_OK;
 }
 
+/* The schemas' own command must work before a registry knows any. */
+static bool settings_load(const struct cli_command *command, struct err *err) {
+    return config_load(err) && kafka_auth_init(err) && (command->main == schemas_main || wire_ids_init(err));
+}
+
 static int command_run(const struct cli_command *command, int argc, char **argv) {
     if (asks_for_help(argc, argv)) {
         fputs(command->help, stdout);
@@ -101,7 +108,7 @@ static int command_run(const struct cli_command *command, int argc, char **argv)
     argv[0] = name.ptr;
     struct err err = {0};
     logging_init(LOG_INFO);
-    int status = config_load(&err) ? command->main(argc, argv) : cli_fail(&err);
+    int status = settings_load(command, &err) ? command->main(argc, argv) : cli_fail(&err);
     cli_set_name("orderlog");
     return status;
 }

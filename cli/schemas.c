@@ -30,7 +30,7 @@ const char schemas_help[] =
     "\n"
     "Options:\n"
     "  -t, --topic TOPIC    this topic only\n"
-    "      --ids FILE       write there which id each version has in the registry, for ORDERLOG_WIRE_IDS\n"
+    "      --ids FILE       write there which id each version has in the registry, for ORDERLOG_WIRE_IDS_FILE\n"
     "      --to FOLDER      write each version to FOLDER/TOPIC/VERSION.avsc\n"
     "      --registry URL   the registry (default: ORDERLOG_SCHEMA_REGISTRY)\n"
     "      --output json|table  a table on a terminal, else JSON\n"

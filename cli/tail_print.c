@@ -2,27 +2,27 @@
 
 #include "core/base/clock.h"
 #include "core/base/ids.h"
-#include "core/codec/avro.h"
+#include "core/codec/wire.h"
 
 #include <inttypes.h>
 
 /* ---- the value ---- */
 
 /* Topics without a subject of their own (dead letters) hold another topic's records: the schema id tells. */
-static const struct schema_subject *subject_of(const struct log_record *record) {
+static const struct schema_subject *subject_of(const struct log_record *record, struct arena *scratch) {
     const struct schema_subject *subject = schema_subject_find(record->topic);
-    if (subject || record->value.len < 5 || record->value.ptr[0] != 0)
+    const struct schema_version *version;
+    struct str value = record->value;
+    struct err ignored; /* what is unreadable is shown as such */
+    if (subject || !wire_take(NULL, &value, scratch, &version, &ignored))
         return subject;
-    const uint8_t *bytes = (const uint8_t *)record->value.ptr;
-    uint32_t id = (uint32_t)bytes[1] << 24 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 8 | bytes[4];
-    const struct schema_version *version = schema_version_find((int32_t)id);
-    return version ? version->subject : NULL;
+    return version->subject;
 }
 
 void tail_add_event(struct buf *ret, const struct log_record *record, struct arena *scratch, struct err *err) {
     struct message message;
-    const struct schema_subject *subject = record->value.ptr ? subject_of(record) : NULL;
     arena_reset(scratch);
+    const struct schema_subject *subject = record->value.ptr ? subject_of(record, scratch) : NULL;
     if (!record->value.ptr) {
         buf_add_str(ret, STR("null"));
     } else if (!subject) {

@@ -1,7 +1,7 @@
 /* Avro binary encoding of the generated types, driven by their descriptions (core/base/schema.h).
  *
- * Sources: Avro 1.11 specification, "Binary Encoding" and "Schema Resolution"; Confluent wire format (a zero byte,
- * the schema id as 4 bytes big endian, then the union).
+ * Sources: Avro 1.11 specification, "Binary Encoding" and "Schema Resolution". What stands in front of a value to name
+ * its schema is core/codec/wire.h's.
  *
  * Decoding is bounded by the input: no allocation is larger than a small multiple of the bytes that are left, and no
  * call is deeper than the schema. Strings and bytes of a decoded value are borrowed from the input (or from constants,
@@ -38,7 +38,7 @@ const struct schema_subject *schema_subject_find(struct str name);
 /* NULL when no version compiled in has this id. */
 const struct schema_version *schema_version_find(int32_t id);
 
-/* A record of a topic (or intent subject) with its Confluent header. ERR_INTERNAL when the subject's union has no
+/* A record of a topic (or intent subject) with its header (wire.h). ERR_INTERNAL when the subject's union has no
  * such record. */
 CHECK_RESULT bool message_encode(const struct schema_subject *subject, const struct message *message, struct buf *ret,
                                  struct err *err);

@@ -1,6 +1,4 @@
-#include "core/codec/avro.h"
-
-enum { HEADER_SIZE = 5 }; /* Confluent's: a zero byte, the schema id in big endian */
+#include "core/codec/wire.h"
 
 const struct schema_subject *schema_subject_find(struct str name) {
     size_t low = 0, high = SCHEMA_SUBJECT_COUNT;
@@ -37,32 +35,20 @@ struct str message_name(enum message_type type) {
 
 /* A union has at most 64 branches (the generator sees to it), so that the index of one is a single byte. */
 static void add_header(const struct schema_version *version, size_t branch, struct buf *ret) {
-    uint32_t id = (uint32_t)version->id;
-    unsigned char header[HEADER_SIZE + 1] = {0,
-                                             (unsigned char)(id >> 24),
-                                             (unsigned char)(id >> 16),
-                                             (unsigned char)(id >> 8),
-                                             (unsigned char)id,
-                                             (unsigned char)(branch * 2)};
-    buf_add(ret, header, sizeof header);
+    wire_add(version, ret);
+    buf_add_char(ret, (char)(branch * 2));
 }
 
 /* Takes header and branch index off *bytes; *ret is the branch, as the writer's version has it. */
-static bool read_header(const struct schema_subject *subject, struct str *bytes, const struct schema_branch **ret,
-                        struct err *err) {
-    const unsigned char *header = (const unsigned char *)bytes->ptr;
-    if (bytes->len < HEADER_SIZE || header[0] != 0)
-        return err_set(err, ERR_CORRUPT, "%s: no schema id in front of the value", subject->name);
-    uint32_t id = (uint32_t)header[1] << 24 | (uint32_t)header[2] << 16 | (uint32_t)header[3] << 8 | header[4];
-    const struct schema_version *version = schema_version_find((int32_t)id);
-    if (!version)
-        return err_set(err, ERR_UNKNOWN_SCHEMA, "%s: schema id %u is not known to this program", subject->name, id);
-    if (version->subject != subject)
-        return err_set(err, ERR_CORRUPT, "%s: schema id %u is one of %s", subject->name, id, version->subject->name);
-    size_t index = bytes->len > HEADER_SIZE ? header[HEADER_SIZE] : SIZE_MAX;
+static bool read_header(const struct schema_subject *subject, struct str *bytes, struct arena *arena,
+                        const struct schema_branch **ret, struct err *err) {
+    const struct schema_version *version;
+    if (!wire_take(subject, bytes, arena, &version, err))
+        return false;
+    size_t index = bytes->len ? (unsigned char)bytes->ptr[0] : SIZE_MAX;
     if (index % 2 != 0 || index / 2 >= version->branch_count)
-        return err_set(err, ERR_CORRUPT, "%s: schema id %u has no such record", subject->name, id);
-    *bytes = (struct str){bytes->ptr + HEADER_SIZE + 1, bytes->len - HEADER_SIZE - 1};
+        return err_set(err, ERR_CORRUPT, "%s: schema %d has no such record", subject->name, version->id);
+    *bytes = (struct str){bytes->ptr + 1, bytes->len - 1};
     *ret = &version->branches[index / 2];
     return true;
 }
@@ -92,7 +78,7 @@ bool message_decode(const struct schema_subject *subject, struct str value, stru
                     struct err *err) {
     const struct schema_branch *branch;
     char *body = (char *)ret + offsetof(struct message, body);
-    if (!read_header(subject, &value, &branch, err))
+    if (!read_header(subject, &value, arena, &branch, err))
         return poison(err);
     if (!avro_decode_whole(branch->type, value, arena, body, err)) {
         err_wrap(err, "%s", subject->name);
@@ -110,7 +96,7 @@ void state_encode(const struct schema_subject *subject, const void *value, struc
 bool state_decode(const struct schema_subject *subject, struct str bytes, struct arena *arena, void *ret,
                   struct err *err) {
     const struct schema_branch *branch;
-    if (!read_header(subject, &bytes, &branch, err))
+    if (!read_header(subject, &bytes, arena, &branch, err))
         return false;
     if (!avro_decode_whole(branch->type, bytes, arena, ret, err))
         return err_wrap(err, "%s", subject->name);

@@ -90,6 +90,7 @@ static void on_token_wanted(rd_kafka_t *rk, const char *config, void *opaque) {
         ok = err_set(&err, ERR_CONFIG, "librdkafka does not take the token for Kafka: %s", why);
     if (!ok) {
         kafka_count_error(RD_KAFKA_RESP_ERR__AUTHENTICATION);
+        kafka_keep_failure(err.detail);
         logging_err(&err, "kafka.no_token", " ");
         rd_kafka_oauthbearer_set_token_failure(rk, err.detail);
     }

@@ -111,10 +111,32 @@ static int64_t may_be_said(const char *facility) {
     return unsaid;
 }
 
+/* ---- why nothing comes ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    char text[400];
+} failure = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void kafka_keep_failure(const char *text) {
+    pthread_mutex_lock(&failure.lock);
+    snprintf(failure.text, sizeof failure.text, "%s", text);
+    pthread_mutex_unlock(&failure.lock);
+}
+
+bool kafka_err_no_broker(struct err *err, const char *brokers) {
+    pthread_mutex_lock(&failure.lock);
+    err_set(err, ERR_LOG_UNAVAILABLE, "no broker of %s answers%s%s", brokers, *failure.text ? ": " : "", failure.text);
+    pthread_mutex_unlock(&failure.lock);
+    return false;
+}
+
 /* A broker that cannot be reached is an error to librdkafka, but it goes on by itself. */
 void kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
     enum log_level ours = level <= 2 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
     int64_t unsaid = may_be_said(facility);
+    if (strcmp(facility, "FAIL") == 0)
+        kafka_keep_failure(text);
     if (unsaid < 0)
         return;
     logging_write(ours, "kafka.client", "client=%s facility=%s message=\"%s\" unsaid=%lld", rk ? rd_kafka_name(rk) : "",

@@ -70,6 +70,9 @@ void kafka_count_rebalance(void);
 enum err_kind kafka_err_kind(rd_kafka_resp_err_t code);
 /* "what: librdkafka's text", with the kind that the code means. */
 bool kafka_err_set(struct err *err, rd_kafka_resp_err_t code, const char *what);
+/* ERR_LOG_UNAVAILABLE, with why a connection or a token last failed. */
+void kafka_keep_failure(const char *text);
+bool kafka_err_no_broker(struct err *err, const char *brokers);
 /* Takes `error`. */
 bool kafka_error_take(struct err *err, rd_kafka_error_t *error, const char *what);
 

@@ -75,7 +75,7 @@ static bool connect_to(struct kafka_log *log, struct err *err) {
         return false;
     char *id = rd_kafka_clusterid(log->admin, KAFKA_CALL_TIMEOUT_MS);
     if (!id)
-        return err_set(err, ERR_LOG_UNAVAILABLE, "no broker of %s answers", log->brokers);
+        return kafka_err_no_broker(err, log->brokers);
     log->cluster_id = mem_strdup(str_from(id));
     rd_kafka_mem_free(log->admin, id);
     return true;

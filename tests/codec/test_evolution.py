@@ -46,7 +46,7 @@ def build(folder):
     sources = [*(setting.ROOT / "core/codec").glob("*.c"), *(setting.ROOT / f"core/base/{name}.c" for name in BASE)]
     run(os.environ.get("CC", "cc"), "-std=gnu17", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Werror",
         "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{setting.ROOT}", f"-I{folder}", *sources,
-        folder / "gen/tables.c", setting.ROOT / "tests/codec/evolution/decode.c", "-lcrypto", "-o", folder / "decode")
+        folder / "gen/tables.c", setting.ROOT / "tests/codec/evolution/decode.c", "-lcrypto", "-lz", "-o", folder / "decode")
     return folder / "decode"
 
 

@@ -69,3 +69,23 @@ class Apicurio:
                 return answer.status, json.loads(answer.read() or "null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or "null")
+
+
+def main(folder):
+    """apicurio.py FOLDER: prints the URL of one that runs until this is stopped; ends with 77 when it cannot be had."""
+    import signal
+    import sys
+    try:
+        registry = Apicurio(folder)
+    except NotHere as why:
+        print(why, file=sys.stderr)
+        sys.exit(77)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with registry:
+        print(registry.url, flush=True)
+        registry.process.wait()
+
+
+if __name__ == "__main__":
+    import sys
+    main(sys.argv[1])

@@ -109,7 +109,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.server.authorization and self.headers.get("Authorization") != self.server.authorization:
             self.reply(401, json.dumps({"code": "InvalidToken"}), "application/json")
         else:
-            self.reply(200, self.server.answer or json.dumps({"RoleArn": "arn", **self.server.next("ASIACONTAINER")}), "application/json")
+            name = self.path.removeprefix("/v1/credentials").strip("/").upper() or "CONTAINER"
+            self.reply(200, self.server.answer or json.dumps({"RoleArn": "arn", **self.server.next("ASIA" + name)}), "application/json")
 
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -138,3 +139,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
                           ("Expiration", "Expiration")))
         self.reply(200, '<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult>'
                         f"<Credentials>{fields}</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>", "text/xml")
+
+
+def main():
+    """aws_stand_in.py LIFE_SECONDS: prints its URL, and serves until it is stopped."""
+    import sys
+    stand_in = StandIn()
+    stand_in.life_s = int(sys.argv[1])
+    print(stand_in.url, flush=True)
+    stand_in.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
