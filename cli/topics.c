@@ -10,13 +10,20 @@
 const char topics_help[] =
     "Usage: orderlog topics [--output json|table] [--log URL]\n"
     "       orderlog topics apply [--log URL]\n"
+    "       orderlog topics diff [--output json|table] [--log URL]\n"
     "\n"
     "Lists the log's topics with the offsets of each partition: `low`, the first record kept; `high`, the offset that\n"
     "the next record will get; and how many offsets lie between them.\n"
     "\n"
-    "apply makes those of the shop's topics that are missing, each with ORDERLOG_PARTITIONS partitions (4). It refuses "
-    "a\n"
-    "log whose topics have another number: that can never be changed.\n"
+    "apply makes those of the shop's topics that are missing, each with ORDERLOG_PARTITIONS partitions (4), and sets "
+    "those\n"
+    "that stand as they should be set (on Kafka: retention.ms, cleanup.policy, min.insync.replicas and the like). It\n"
+    "refuses a log whose topics have another number of partitions: that can never be changed.\n"
+    "\n"
+    "diff shows what is otherwise, and whether apply would mend it.\n"
+    "\n"
+    "On Kafka a topic has ORDERLOG_KAFKA_REPLICATION replicas (3, or as many as there are brokers), of which\n"
+    "ORDERLOG_KAFKA_MIN_INSYNC (2, or 1) must have a record before it is acknowledged.\n"
     "\n"
     "Options:\n"
     "  --output json|table  a table on a terminal, else JSON\n"
@@ -26,11 +33,16 @@ const char topics_help[] =
     "JSON: "
     "{\"topics\":[{\"topic\",\"records\",\"partitions\":[{\"partition\",\"low\",\"high\",\"records\"}]}],\"total\":N}\n"
     "\n"
-    "Exit codes: 0 done; 2 wrong usage, or the log could not be read.\n"
+    "diff: {\"drift\":[{\"topic\",\"what\",\"wanted\",\"found\",\"mendable\"}]}; what: topic (it is missing), "
+    "partitions,\n"
+    "replication, or a setting.\n"
+    "\n"
+    "Exit codes: 0 done; 1 diff found something; 2 wrong usage, or the log could not be read or written.\n"
     "\n"
     "Examples:\n"
     "  orderlog topics\n"
     "  orderlog topics apply --log kafka://127.0.0.1:9092\n"
+    "  orderlog topics diff --output table\n"
     "  orderlog topics --output json | jq -r '.topics[] | \"\\(.topic) \\(.records)\"'\n";
 
 struct listing {
@@ -91,20 +103,75 @@ static void listing_print(struct listing *listing, enum cli_output output) {
     }
 }
 
+static bool partitions_wanted(int32_t *ret, struct err *err) {
+    int64_t partitions;
+    if (!config_int("ORDERLOG_PARTITIONS", 4, 1, 1024, &partitions, err))
+        return false;
+    *ret = (int32_t)partitions;
+    return true;
+}
+
 static int apply(void) {
     CLI_LOG_AUTO *log = NULL;
     struct err err = {0};
     const struct log_options options = {0};
     const char *url;
-    int64_t partitions;
-    if (!config_require("ORDERLOG_LOG", &url, &err) ||
-        !config_int("ORDERLOG_PARTITIONS", 4, 1, 1024, &partitions, &err) || !log_open(url, &options, &log, &err) ||
-        !topics_create(log, (int32_t)partitions, &err))
+    int32_t partitions;
+    if (!config_require("ORDERLOG_LOG", &url, &err) || !partitions_wanted(&partitions, &err) ||
+        !log_open(url, &options, &log, &err) || !topics_apply(log, partitions, &err))
         return cli_fail(&err);
     return CLI_OK;
 }
 
-/* "apply" is taken out, so that the rest is options as for the list. */
+struct drift {
+    struct cli_table table;
+    struct buf json;
+    size_t count;
+};
+
+static void drift_add(void *user, const char *topic, const char *what, const char *wanted, const char *found,
+                      bool mendable) {
+    struct drift *drift = user;
+    const char *const names[] = {"topic", "what", "wanted", "found"}, *const values[] = {topic, what, wanted, found};
+    buf_printf(&drift->json, "%s{", drift->count++ ? "," : "");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        buf_printf(&drift->json, "\"%s\":", names[i]);
+        buf_add_json_string(&drift->json, str_from(values[i]));
+        buf_add_char(&drift->json, ',');
+        cli_table_add(&drift->table, "%s", *values[i] ? values[i] : "-");
+    }
+    buf_printf(&drift->json, "\"mendable\":%s}", mendable ? "true" : "false");
+    cli_table_add(&drift->table, "%s", mendable ? "yes" : "no");
+}
+
+static bool drift_find(struct drift *drift, struct err *err) {
+    CLI_LOG_AUTO *log = NULL;
+    int32_t partitions;
+    static const char *const heading[] = {"TOPIC", "WHAT", "WANTED", "FOUND", "MENDABLE"};
+    drift->table.columns = sizeof heading / sizeof heading[0];
+    for (size_t i = 0; i < drift->table.columns; i++)
+        cli_table_add(&drift->table, "%s", heading[i]);
+    return partitions_wanted(&partitions, err) && cli_log_open(&log, err) &&
+           topics_diff(log, partitions, drift_add, drift, err);
+}
+
+static int diff(enum cli_output output) {
+    struct drift drift = {0};
+    struct err err = {0};
+    BUF_AUTO out = {0};
+    bool ok = drift_find(&drift, &err);
+    if (ok && cli_output_is_json(output)) {
+        buf_printf(&out, "{\"drift\":[%.*s]}\n", STR_ARG(buf_str(&drift.json)));
+        cli_print(&out);
+    } else if (ok && drift.count) {
+        cli_table_print(&drift.table, "lllll");
+    }
+    buf_free(&drift.json);
+    buf_free(&drift.table.cells);
+    return !ok ? cli_fail(&err) : drift.count ? CLI_NO : CLI_OK;
+}
+
+/* The word is taken out, so that the rest is options as for the list. */
 static bool take_word(int *argc, char **argv, const char *word) {
     if (*argc < 2 || strcmp(argv[1], word) != 0)
         return false;
@@ -115,12 +182,14 @@ static bool take_word(int *argc, char **argv, const char *word) {
 
 int topics_main(int argc, char **argv) {
     enum cli_output output = CLI_AUTO;
-    bool applies = take_word(&argc, argv, "apply");
+    bool applies = take_word(&argc, argv, "apply"), compares = !applies && take_word(&argc, argv, "diff");
     int status = cli_log_and_output(argc, argv, &output);
     if (status != CLI_OK)
         return status;
     if (applies)
         return apply();
+    if (compares)
+        return diff(output);
     struct listing listing = {0};
     struct err err = {0};
     bool ok = topics_list(&listing, &err);

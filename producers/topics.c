@@ -23,24 +23,49 @@ static struct log_topic_spec spec_of(const char *name, int32_t partitions) {
                                    .compacted = str_eq(topic, STR(TOPIC_PERSONAL))};
 }
 
-bool topics_create(struct log *log, int32_t partitions, struct err *err) {
-    struct log_topic_spec specs[2 * SCHEMA_SUBJECT_COUNT];
+enum { SPECS_MAX = 2 * SCHEMA_SUBJECT_COUNT };
+
+/* Names are of the arena or last for ever. */
+static size_t specs_of(int32_t partitions, struct arena *arena, struct log_topic_spec *ret) {
     size_t count = 0;
-    struct arena arena;
-    arena_init(&arena);
     for (size_t i = 0; i < SCHEMA_SUBJECT_COUNT; i++) {
         const char *name = schema_subjects[i].name;
         if (strchr(name, '/'))
             continue;
-        specs[count++] = spec_of(name, partitions);
+        ret[count++] = spec_of(name, partitions);
         if (!has_dead_letters(str_from(name)))
             continue;
         struct log_topic_spec letters = spec_of(name, partitions);
-        letters.name = arena_printf(&arena, "%s" TOPIC_DEAD_LETTER_SUFFIX, name).ptr;
+        letters.name = arena_printf(arena, "%s" TOPIC_DEAD_LETTER_SUFFIX, name).ptr;
         letters.retention_ms = INT64_C(90) * DAY_MS;
-        specs[count++] = letters;
+        ret[count++] = letters;
     }
-    bool ok = log_topics_create(log, specs, count, err);
+    return count;
+}
+
+bool topics_create(struct log *log, int32_t partitions, struct err *err) {
+    struct log_topic_spec specs[SPECS_MAX];
+    struct arena arena;
+    arena_init(&arena);
+    bool ok = log_topics_create(log, specs, specs_of(partitions, &arena, specs), err);
+    arena_free(&arena);
+    return ok;
+}
+
+bool topics_apply(struct log *log, int32_t partitions, struct err *err) {
+    struct log_topic_spec specs[SPECS_MAX];
+    struct arena arena;
+    arena_init(&arena);
+    bool ok = log_topics_apply(log, specs, specs_of(partitions, &arena, specs), err);
+    arena_free(&arena);
+    return ok;
+}
+
+bool topics_diff(struct log *log, int32_t partitions, log_drift *each, void *user, struct err *err) {
+    struct log_topic_spec specs[SPECS_MAX];
+    struct arena arena;
+    arena_init(&arena);
+    bool ok = log_topics_diff(log, specs, specs_of(partitions, &arena, specs), each, user, err);
     arena_free(&arena);
     return ok;
 }

@@ -24,6 +24,11 @@ struct log_ops {
     struct str (*id)(const struct log *log);
 
     bool (*topics_create)(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
+    /* Of topics that stand with the right partitions: how else they are set otherwise, and setting them right. NULL:
+     * there is nothing else. */
+    bool (*topics_compare)(struct log *log, const struct log_topic_spec *specs, size_t count, log_drift *each,
+                           void *user, struct err *err);
+    bool (*topics_mend)(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
     bool (*topic_find)(struct log *log, struct str name, struct log_topic *ret, struct err *err);
     bool (*topics_list)(struct log *log, struct log_topic **ret, size_t *ret_count, struct err *err);
     bool (*watermarks)(struct log *log, struct str topic, int32_t partition, int64_t *ret_low, int64_t *ret_high,

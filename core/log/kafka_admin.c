@@ -4,14 +4,8 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
-#include "core/base/config.h"
 
 /* ---- how they are made ---- */
-
-struct replication {
-    int64_t factor;
-    int64_t min_insync;
-};
 
 static int broker_count(struct kafka_log *log, struct err *err) {
     const struct rd_kafka_metadata *metadata;
@@ -25,32 +19,14 @@ static int broker_count(struct kafka_log *log, struct err *err) {
     return count;
 }
 
-static bool replication_read(struct kafka_log *log, struct replication *ret, struct err *err) {
-    int brokers = broker_count(log, err);
-    if (!brokers)
-        return false;
-    int64_t factor = brokers < 3 ? brokers : 3;
-    return config_int("ORDERLOG_KAFKA_REPLICATION", factor, 1, 32767, &ret->factor, err) &&
-           config_int("ORDERLOG_KAFKA_MIN_INSYNC", ret->factor > 2 ? 2 : 1, 1, ret->factor, &ret->min_insync, err);
-}
-
-static void number_text(char *text, size_t size, int64_t value) {
-    snprintf(text, size, "%lld", (long long)value);
-}
-
-static rd_kafka_NewTopic_t *new_topic(const struct log_topic_spec *spec, const struct replication *replication) {
-    char why[256], number[24];
+static rd_kafka_NewTopic_t *new_topic(const struct log_topic_spec *spec, const struct kafka_replication *replication) {
+    char why[256];
+    struct kafka_setting settings[KAFKA_TOPIC_SETTINGS];
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(spec->name, spec->partitions, (int)replication->factor, why, sizeof why);
-    number_text(number, sizeof number, replication->min_insync);
-    rd_kafka_NewTopic_set_config(topic, "min.insync.replicas", number);
-    number_text(number, sizeof number, KAFKA_TOPIC_MESSAGE_MAX);
-    rd_kafka_NewTopic_set_config(topic, "max.message.bytes", number);
-    number_text(number, sizeof number, spec->compacted ? -1 : spec->retention_ms);
-    rd_kafka_NewTopic_set_config(topic, "retention.ms", number);
-    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", spec->compacted ? "compact" : "delete");
-    rd_kafka_NewTopic_set_config(topic, "message.timestamp.type", "LogAppendTime");
-    rd_kafka_NewTopic_set_config(topic, "unclean.leader.election.enable", "false");
+    kafka_topic_settings(spec, replication, replication->factor, settings);
+    for (size_t i = 0; i < KAFKA_TOPIC_SETTINGS; i++)
+        rd_kafka_NewTopic_set_config(topic, settings[i].name, settings[i].value);
     return topic;
 }
 
@@ -147,12 +123,14 @@ bool kafka_topics_create(struct log *base, const struct log_topic_spec *specs, s
         return kafka_err_set(err, code, "asking Kafka for its topics");
     const struct log_topic_spec **missing = mem_alloc((count + 1) * sizeof *missing);
     size_t missing_count = 0, made = 0;
-    struct replication replication;
+    struct kafka_replication replication;
+    int brokers = 0;
     bool ok = missing_find(metadata, specs, count, missing, &missing_count, err);
     rd_kafka_metadata_destroy(metadata);
     if (ok && missing_count && log->read_only)
         ok = err_set(err, ERR_USAGE, "the log was opened for reading only");
-    if (ok && missing_count && (ok = replication_read(log, &replication, err))) {
+    if (ok && missing_count &&
+        (ok = (brokers = broker_count(log, err)) && kafka_replication(brokers, &replication, err))) {
         rd_kafka_NewTopic_t **topics = mem_alloc(missing_count * sizeof *topics);
         while (made < missing_count) {
             topics[made] = new_topic(missing[made], &replication);

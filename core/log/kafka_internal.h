@@ -4,7 +4,8 @@
  *   kafka_open.c       opening and closing; the table of operations
  *   kafka_events.c     librdkafka's log lines and errors -> ours, counted; error kinds
  *   kafka_topics.c     which topics there are
- *   kafka_admin.c      making, comparing and mending them
+ *   kafka_admin.c      making them
+ *   kafka_configs.c    how they are set; comparing and mending that
  *   kafka_query.c      ends, times, positions of groups
  *   kafka_producer.c   appending
  *   kafka_consumer.c   reading
@@ -92,6 +93,30 @@ void kafka_topics_free(struct kafka_log *log);
 
 CHECK_RESULT bool kafka_topics_create(struct log *base, const struct log_topic_spec *specs, size_t count,
                                       struct err *err);
+
+/* ---- kafka_configs.c ---- */
+
+struct kafka_replication {
+    int64_t factor;
+    int64_t min_insync;
+};
+
+/* As the settings say; without them as so many brokers can. */
+CHECK_RESULT bool kafka_replication(int brokers, struct kafka_replication *ret, struct err *err);
+
+struct kafka_setting {
+    const char *name;
+    char value[24];
+};
+
+enum { KAFKA_TOPIC_SETTINGS = 6 };
+/* Of a topic that has so many replicas. */
+void kafka_topic_settings(const struct log_topic_spec *spec, const struct kafka_replication *replication,
+                          int64_t replicas, struct kafka_setting *ret);
+CHECK_RESULT bool kafka_topics_compare(struct log *base, const struct log_topic_spec *specs, size_t count,
+                                       log_drift *each, void *user, struct err *err);
+CHECK_RESULT bool kafka_topics_mend(struct log *base, const struct log_topic_spec *specs, size_t count,
+                                    struct err *err);
 
 /* ---- kafka_query.c ---- */
 

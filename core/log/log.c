@@ -2,6 +2,7 @@
 #include "core/log/adapter.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -52,6 +53,38 @@ bool log_topics_create(struct log *log, const struct log_topic_spec *specs, size
             return err_set(err, ERR_CONFIG, "topic %s needs at least one partition", specs[i].name);
     }
     return log->ops->topics_create(log, specs, count, err);
+}
+
+bool log_topics_diff(struct log *log, const struct log_topic_spec *specs, size_t count, log_drift *each, void *user,
+                     struct err *err) {
+    struct log_topic_spec *standing = mem_alloc((count + 1) * sizeof *standing);
+    size_t standing_count = 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        struct log_topic topic;
+        struct err why = {0};
+        char wanted[16], found[16];
+        snprintf(wanted, sizeof wanted, "%d", specs[i].partitions);
+        if (log->ops->topic_find(log, str_from(specs[i].name), &topic, &why)) {
+            standing[standing_count++] = specs[i];
+            snprintf(found, sizeof found, "%d", topic.partitions);
+            if (topic.partitions != specs[i].partitions)
+                each(user, specs[i].name, "partitions", wanted, found, false);
+        } else if (why.kind == ERR_NOT_FOUND) {
+            each(user, specs[i].name, "topic", specs[i].name, "", true);
+        } else {
+            ok = err_set(err, why.kind, "%s", why.detail);
+        }
+    }
+    if (ok && log->ops->topics_compare)
+        ok = log->ops->topics_compare(log, standing, standing_count, each, user, err);
+    free(standing);
+    return ok;
+}
+
+bool log_topics_apply(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err) {
+    return log_topics_create(log, specs, count, err) &&
+           (!log->ops->topics_mend || log->ops->topics_mend(log, specs, count, err));
 }
 
 bool log_topic_find(struct log *log, struct str name, struct log_topic *ret, struct err *err) {

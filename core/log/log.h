@@ -75,6 +75,14 @@ struct log_topic {
 /* Makes the topics that are missing. Refuses (ERR_CONFIG) one that stands with another number of partitions: the
  * partition of a key may never change. */
 CHECK_RESULT bool log_topics_create(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
+/* What differs from a spec: one call for each thing ("topic", found "": it is missing; "partitions"; a setting by the
+ * log's own name for it). `mendable`: log_topics_apply can. */
+typedef void log_drift(void *user, const char *topic, const char *what, const char *wanted, const char *found,
+                       bool mendable);
+CHECK_RESULT bool log_topics_diff(struct log *log, const struct log_topic_spec *specs, size_t count, log_drift *each,
+                                  void *user, struct err *err);
+/* As log_topics_create, and sets those that stand as their specs say. */
+CHECK_RESULT bool log_topics_apply(struct log *log, const struct log_topic_spec *specs, size_t count, struct err *err);
 CHECK_RESULT bool log_topic_find(struct log *log, struct str name, struct log_topic *ret, struct err *err);
 /* All topics by name; the array is the caller's to free(). */
 CHECK_RESULT bool log_topics_list(struct log *log, struct log_topic **ret, size_t *ret_count, struct err *err);

@@ -1,4 +1,5 @@
 /* orderlog tail, topics and lag on a log made here. */
+#include "cli/cli.h"
 #include "core/base/clock.h"
 #include "tests/cli/made_story.h"
 
@@ -338,6 +339,32 @@ static void topics_are_listed_with_their_ends(void **state) {
     assert_non_null(strstr(out.ptr, "TOPIC"));
 }
 
+/* The log here has the topics, with MADE_PARTITIONS partitions. */
+static void topics_that_differ_are_shown(void **state) {
+    (void)state;
+    BUF_AUTO out = {0}, said = {0};
+    char partitions[16];
+    snprintf(partitions, sizeof partitions, "%d", MADE_PARTITIONS);
+    setenv("ORDERLOG_PARTITIONS", partitions, 1);
+    int same = made_run(&out, "topics diff --output json --log '%s'", shared.made.url);
+    assert_int_equal(same, CLI_OK);
+    assert_string_equal(out.ptr, "{\"drift\":[]}\n");
+    assert_int_equal(made_run(&said, "topics apply --log '%s'", shared.made.url), CLI_OK);
+    setenv("ORDERLOG_PARTITIONS", "7", 1);
+    buf_reset(&out);
+    int other = made_run(&out, "topics diff --output json --log '%s'", shared.made.url);
+    int refused = made_run(&said, "topics apply --log '%s'", shared.made.url);
+    unsetenv("ORDERLOG_PARTITIONS");
+    assert_int_equal(other, CLI_NO);
+    assert_int_equal(refused, CLI_USAGE);
+    json_t *report = made_json(&out), *first = json_array_get(json_object_get(report, "drift"), 0);
+    assert_string_equal(text_of(first, "what"), "partitions");
+    assert_string_equal(text_of(first, "wanted"), "7");
+    assert_string_equal(text_of(first, "found"), partitions);
+    assert_true(json_is_false(json_object_get(first, "mendable")));
+    json_decref(report);
+}
+
 static void on_assigned(void *user, const struct log_partition *partitions, size_t count) {
     (void)partitions;
     *(size_t *)user += count;
@@ -444,6 +471,7 @@ int main(void) {
         cmocka_unit_test(personal_data_is_shown_only_when_named),
         cmocka_unit_test(it_follows_the_log),
         cmocka_unit_test(topics_are_listed_with_their_ends),
+        cmocka_unit_test(topics_that_differ_are_shown),
         cmocka_unit_test(lag_is_what_a_group_has_not_read),
         cmocka_unit_test(wrong_usage_ends_with_2),
     };

@@ -268,6 +268,47 @@ static void stalled_member_loses_and_joins_again(void **state) {
     unsetenv("ORDERLOG_KAFKA_MAX_POLL_INTERVAL_MS");
 }
 
+/* ---- how topics are set ---- */
+
+struct drift_seen {
+    int count;
+    char text[1024];
+};
+
+static void drift_note(void *user, const char *topic, const char *what, const char *wanted, const char *found,
+                       bool mendable) {
+    struct drift_seen *seen = user;
+    size_t len = strlen(seen->text);
+    snprintf(seen->text + len, sizeof seen->text - len, "%s %s %s %s %d;", topic, what, wanted, found, mendable);
+    seen->count++;
+}
+
+static void drift_is_shown_and_mended(void **state) {
+    struct contract_state *s = *state;
+    const struct log_topic_spec specs[] = {{"shop.a", 2, 1000000, false}, {"shop.b", 1, -1, true}};
+    struct drift_seen missing = {0}, none = {0}, drifted = {0}, mended = {0}, other = {0};
+    MUST(log_topics_diff(s->log, specs, 2, drift_note, &missing, err));
+    assert_string_equal(missing.text, "shop.a topic shop.a  1;shop.b topic shop.b  1;");
+    MUST(log_topics_apply(s->log, specs, 2, err));
+    MUST(log_topics_apply(s->log, specs, 2, err));
+    MUST(log_topics_diff(s->log, specs, 2, drift_note, &none, err));
+    assert_string_equal(none.text, "");
+    struct log_topic_spec changed[] = {{"shop.a", 2, 2000000, false}, {"shop.b", 1, -1, false}};
+    MUST(log_topics_diff(s->log, changed, 2, drift_note, &drifted, err));
+    assert_string_equal(drifted.text, "shop.a retention.ms 2000000 1000000 1;shop.b cleanup.policy delete compact 1;");
+    MUST(log_topics_apply(s->log, changed, 2, err));
+    for (int i = 0; i < 1000 && (i == 0 || mended.count); i++) { /* brokers hear of it a little later */
+        mended = (struct drift_seen){0};
+        MUST(log_topics_diff(s->log, changed, 2, drift_note, &mended, err));
+        clock_sleep_ms(i ? 10 : 0);
+    }
+    assert_string_equal(mended.text, "");
+    changed[0].partitions = 3;
+    MUST(log_topics_diff(s->log, changed, 2, drift_note, &other, err));
+    assert_string_equal(other.text, "shop.a partitions 3 2 0;");
+    MUST_FAIL(ERR_CONFIG, log_topics_apply(s->log, changed, 2, err));
+}
+
 /* ---- settings ---- */
 
 static void wrong_settings_are_named_and_keep_secrets(void **state) {
@@ -315,11 +356,11 @@ int main(void) {
     alarm(280); /* a broker that a failed test left stopped would stop all that come after */
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, contract_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(producer_with_deadline_begins_anew),   TEST(producer_without_deadline_stays_dead),
-        TEST(nothing_is_kept_behind_what_failed),   TEST(deadline_is_told_truly_while_broker_hangs),
-        TEST(broker_is_killed_and_comes_back),      TEST(records_deleted_under_a_reader_are_told),
-        TEST(stalled_member_loses_and_joins_again), TEST(wrong_settings_are_named_and_keep_secrets),
-        TEST(ids_made_of_names_fit_others),
+        TEST(producer_with_deadline_begins_anew),        TEST(producer_without_deadline_stays_dead),
+        TEST(nothing_is_kept_behind_what_failed),        TEST(deadline_is_told_truly_while_broker_hangs),
+        TEST(broker_is_killed_and_comes_back),           TEST(records_deleted_under_a_reader_are_told),
+        TEST(stalled_member_loses_and_joins_again),      TEST(drift_is_shown_and_mended),
+        TEST(wrong_settings_are_named_and_keep_secrets), TEST(ids_made_of_names_fit_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
