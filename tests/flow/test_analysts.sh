@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# ctest: TIMEOUT=300 RUN_SERIAL=ON
+# ctest: TIMEOUT=400 RUN_SERIAL=ON
 # What analysts get: files of the log that fastavro, pandas and DuckDB read, and that say what PostgreSQL's views say; and a
 # page of questions, docs/analysts.md, whose code prints what the page says.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
+. "$tools/s3.sh"
 
 python=$root/var/venv/bin/python
-"$python" -c 'import fastavro, pandas, duckdb, duckdb_extension_avro' || {
-    say "fastavro, pandas or DuckDB is missing (tests/run makes var/venv)"
+"$python" -c 'import fastavro, pandas, duckdb, duckdb_extension_avro, boto3' || {
+    say "fastavro, pandas, DuckDB or boto3 is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
 }
 
@@ -44,7 +45,13 @@ check_ranges() {
     cat first.jsonl second.jsonl | cmp - all.jsonl || fail "the ranges are not the whole"
 }
 
+"$tools/s3/get" >/dev/null || {
+    say "the page asks an archive, which needs an S3 gateway"
+    [ -n "${CI:-}" ] && exit 1 || exit 77
+}
 flow_start
+s3_start shop-archive
+guests+=("$s3_pid")
 feed_one_by_one 100
 "$python" -B "$root/tests/support/analysts_shoppers.py"
 settle_and_verify
