@@ -3,6 +3,7 @@
 #include "core/log/lag.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 const char lag_help[] =
     "Usage: orderlog lag [--output json|table] [--log URL]\n"
@@ -70,13 +71,13 @@ static bool report_print(struct log *log, const struct lag_report *report, enum 
     for (size_t i = 0; i < table.columns; i++)
         cli_table_add(&table, "%s", heading[i]);
     BUF_AUTO json = {0};
-    bool ok = true;
+    int64_t *behind_us = mem_zalloc((report->count + 1) * sizeof *behind_us);
+    bool ok = lag_behind_all_us(consumer, report, behind_us, err);
     for (size_t i = 0; ok && i < report->count; i++) {
-        int64_t behind_us = 0;
         warn_if_lost(&report->rows[i]);
-        ok = lag_behind_us(consumer, &report->rows[i], &behind_us, err);
-        row_print(&report->rows[i], behind_us < 0 ? -1 : behind_us / 1000, &table, &json);
+        row_print(&report->rows[i], behind_us[i] < 0 ? -1 : behind_us[i] / 1000, &table, &json);
     }
+    free(behind_us);
     log_consumer_close(consumer);
     if (ok && !cli_output_is_json(output))
         cli_table_print(&table, "llrrrrr");

@@ -109,22 +109,99 @@ void lag_free(struct lag_report *report) {
     *report = (struct lag_report){0};
 }
 
-bool lag_behind_us(struct log_consumer *consumer, const struct lag_row *row, int64_t *ret, struct err *err) {
-    struct log_batch batch;
-    int64_t from = row->has_position ? row->position : row->end - row->lag;
-    *ret = 0;
-    if (!row->lag)
-        return true;
-    if (!log_consumer_seek(consumer, row->topic, row->partition, from, err))
-        return false;
-    bool ok = log_consumer_poll(consumer, 1, 1000, &batch, err);
-    log_consumer_pause(consumer, row->topic, row->partition);
-    if (!ok)
-        return false;
-    *ret = batch.count ? clock_now_us() - batch.records[0].timestamp_us : -1;
-    if (batch.count && *ret < 0)
-        *ret = 0; /* the clock was set back */
+/* ---- ages ---- */
+
+enum { BEHIND_POLL_MS = 100, BEHIND_WAIT_MS = 2000 };
+
+static int64_t age_of(const struct log_record *record) {
+    int64_t age_us = clock_now_us() - record->timestamp_us;
+    return age_us < 0 ? 0 : age_us; /* the clock was set back */
+}
+
+static bool same_place(const struct lag_row *row, struct str topic, int32_t partition) {
+    return row->partition == partition && str_eq(row->topic, topic);
+}
+
+/* What a round reads: rows of different partitions. -2: still to be read; -3: in this round. */
+enum { AGE_WANTED = -2, AGE_ASKED = -3 };
+
+static bool begin_round(struct log_consumer *consumer, const struct lag_row *rows, size_t count, int64_t *ages,
+                        size_t *ret_asked, struct err *err) {
+    *ret_asked = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool taken = ages[i] != AGE_WANTED;
+        for (size_t k = 0; k < i && !taken; k++)
+            taken = ages[k] == AGE_ASKED && same_place(&rows[k], rows[i].topic, rows[i].partition);
+        if (taken)
+            continue;
+        int64_t from = rows[i].has_position ? rows[i].position : rows[i].end - rows[i].lag;
+        if (!log_consumer_seek(consumer, rows[i].topic, rows[i].partition, from, err))
+            return false;
+        ages[i] = AGE_ASKED;
+        ++*ret_asked;
+    }
     return true;
+}
+
+/* The first record of each partition counts, and nothing more is read of it. */
+static size_t take_ages(struct log_consumer *consumer, const struct lag_row *rows, size_t count,
+                        const struct log_batch *batch, int64_t *ages) {
+    size_t taken = 0;
+    for (size_t b = 0; b < batch->count; b++)
+        for (size_t i = 0; i < count; i++)
+            if (ages[i] == AGE_ASKED && same_place(&rows[i], batch->records[b].topic, batch->records[b].partition)) {
+                ages[i] = age_of(&batch->records[b]);
+                log_consumer_pause(consumer, rows[i].topic, rows[i].partition);
+                taken++;
+            }
+    return taken;
+}
+
+static bool read_round(struct log_consumer *consumer, const struct lag_row *rows, size_t count, size_t asked,
+                       int64_t *ages, struct err *err) {
+    int64_t give_up_us = clock_monotonic_us() + BEHIND_WAIT_MS * INT64_C(1000);
+    while (asked && clock_monotonic_us() < give_up_us) {
+        struct log_batch batch;
+        if (!log_consumer_poll(consumer, asked, BEHIND_POLL_MS, &batch, err))
+            return false;
+        asked -= take_ages(consumer, rows, count, &batch, ages);
+    }
+    return true;
+}
+
+/* What did not come is gone by now. */
+static void end_round(struct log_consumer *consumer, const struct lag_row *rows, size_t count, int64_t *ages) {
+    for (size_t i = 0; i < count; i++)
+        if (ages[i] == AGE_ASKED) {
+            ages[i] = -1;
+            log_consumer_pause(consumer, rows[i].topic, rows[i].partition);
+        }
+}
+
+static bool behind_us(struct log_consumer *consumer, const struct lag_row *rows, size_t count, int64_t *ages,
+                      struct err *err) {
+    size_t asked = 1;
+    bool ok = true;
+    for (size_t i = 0; i < count; i++)
+        ages[i] = rows[i].lag ? AGE_WANTED : 0;
+    while (ok && asked) {
+        ok = begin_round(consumer, rows, count, ages, &asked, err) &&
+             read_round(consumer, rows, count, asked, ages, err);
+        end_round(consumer, rows, count, ages);
+    }
+    return ok;
+}
+
+bool lag_behind_us(struct log_consumer *consumer, const struct lag_row *row, int64_t *ret, struct err *err) {
+    int64_t age_us;
+    if (!behind_us(consumer, row, 1, &age_us, err))
+        return false;
+    *ret = age_us;
+    return true;
+}
+
+bool lag_behind_all_us(struct log_consumer *consumer, const struct lag_report *report, int64_t *ret, struct err *err) {
+    return behind_us(consumer, report->rows, report->count, ret, err);
 }
 
 /* ---- waiting ---- */

@@ -27,6 +27,10 @@ struct lag_report {
 
 CHECK_RESULT bool lag_read(struct log *log, struct lag_report *ret, struct err *err);
 void lag_free(struct lag_report *report);
+/* The same for all rows of a report, reading many partitions at once: ret has one for each. */
+CHECK_RESULT bool lag_behind_all_us(struct log_consumer *consumer, const struct lag_report *report, int64_t *ret,
+                                    struct err *err);
+
 /* How long the first record that waits has been there, for who asks again and again: by when the ends were where, which
  * is true to the time between two questions, and without reading the log but for what was there before the first one. A
  * record that came since the last question counts as 0. */
