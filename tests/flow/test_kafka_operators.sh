@@ -3,11 +3,10 @@
 # What operators see of many processes over Kafka: each in top by its name, how far each service is behind, and one that
 # died: its service is shown without shards, others run theirs on, and it takes them again.
 set -euo pipefail
-. "$(dirname "$0")/../support/flow.sh"
+. "$(dirname "$0")/../support/kafka_flow.sh"
 
-up_options=(--kafka)
 need_promtool
-flow_start
+kafka_flow_start 140
 
 # top_shows: what top says satisfies the Python expression on stdin, in time.
 top_shows() {
