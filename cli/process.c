@@ -118,6 +118,10 @@ static bool start_projectors(struct process *process, struct err *err) {
            projectors_start(&config, &process->projectors, err);
 }
 
+static bool start_deciding(struct process *process, struct err *err) {
+    return (process->loop || start_loop(process, err)) && (process->projectors || start_projectors(process, err));
+}
+
 /* The API takes writes at once; deciders and views follow as soon as PostgreSQL answers. */
 static void *starter_main(void *user) {
     struct process *process = user;
@@ -129,7 +133,12 @@ static void *starter_main(void *user) {
     }
     if (atomic_load(&process->stop))
         return NULL;
-    if (!start_loop(process, &err) || !start_projectors(process, &err)) {
+    while (!atomic_load(&process->stop) && !start_deciding(process, &err)) {
+        if (err.kind == ERR_LOG_UNAVAILABLE) {
+            logging_err(&err, "process.log_away", " ");
+            clock_sleep_ms(RETRY_MS);
+            continue;
+        }
         logging_err(&err, "process.cannot_start", " ");
         atomic_store(&process->failed, true);
         kill(getpid(), SIGTERM);

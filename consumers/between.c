@@ -25,17 +25,22 @@ bool loop_have_database(struct loop *loop) {
     return false;
 }
 
+static void put_off_waiting(struct loop *loop, int64_t delay_us) {
+    int64_t at_us = clock_monotonic_us() + delay_us;
+    for (int32_t s = 0; s < loop->shard_count; s++)
+        if (loop->shards[s].status == SHARD_WAITING && loop->shards[s].retry_at_us < at_us)
+            loop->shards[s].retry_at_us = at_us;
+}
+
 void loop_take_over_waiting(struct loop *loop) {
     int64_t now_us = clock_monotonic_us();
-    for (int32_t s = 0; s < loop->shard_count; s++) {
+    for (int32_t s = 0; s < loop->shard_count && !atomic_load(&loop->stop); s++) {
         struct shard *shard = &loop->shards[s];
         struct err err = {0};
         if (shard->status != SHARD_WAITING || shard->retry_at_us > now_us)
             continue;
         if (!loop_have_database(loop)) {
-            for (int32_t other = 0; other < loop->shard_count; other++)
-                if (loop->shards[other].status == SHARD_WAITING)
-                    loop->shards[other].retry_at_us = now_us + second_us / 2;
+            put_off_waiting(loop, second_us / 2);
             return;
         }
         if (shard_take_over(loop, shard, &err) && shard->halt_next)
@@ -48,6 +53,10 @@ void loop_take_over_waiting(struct loop *loop) {
             shard_halt(shard, &err);
         else
             shard_retry(loop, shard, &err);
+        if (err.kind == ERR_LOG_UNAVAILABLE) { /* each of the others would wait as long for it in vain */
+            put_off_waiting(loop, second_us);
+            return;
+        }
     }
 }
 

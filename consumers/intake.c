@@ -5,7 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 
-enum { TIMERS_MAX = 200, SETTLE_ASK_MS = 100 };
+enum { TIMERS_MAX = 200, SETTLE_ASK_MS = 100, FENCE_AGAIN_MS = 1000 };
 
 /* ---- records ---- */
 
@@ -142,6 +142,27 @@ static bool is_settled(struct loop *loop, struct shard *shard, bool *ret, struct
 
 /* An authorisation that already waits in the log must beat the deadline: everything that was there when the timer was
  * found due is consumed first. So must one that is committed and on its way there. */
+/* False: the log does not say where it ends; the shard is none the worse, and its timers wait. */
+static bool set_fence(struct loop *loop, struct shard *shard, int64_t now_us) {
+    const struct service *service = shard->service;
+    struct log_position ends[LOOP_INPUTS_MAX];
+    struct err err = {0};
+    if (clock_monotonic_us() < loop->fence_at_us)
+        return false;
+    for (size_t i = 0; i < service->decider->input_count; i++)
+        ends[i] = (struct log_position){.topic = service->inputs[i].name, .partition = shard->index};
+    if (!log_ends(loop->config.log, ends, service->decider->input_count, false, &err)) {
+        loop->fence_at_us = clock_monotonic_us() + FENCE_AGAIN_MS * 1000;
+        logging_err(&err, "loop.timers_wait", "service=%s shard=%d", SHARD_ARG(shard));
+        return false;
+    }
+    for (size_t i = 0; i < service->decider->input_count; i++)
+        shard->fence[i] = ends[i].offset;
+    shard->fenced = true;
+    shard->fence_time_us = now_us;
+    return true;
+}
+
 static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, bool *ret, struct err *err) {
     const struct service *service = shard->service;
     bool settled = shard->fenced;
@@ -153,15 +174,8 @@ static bool past_fence(struct loop *loop, struct shard *shard, int64_t now_us, b
         return false;
     if (!settled)
         return true;
-    for (size_t i = 0; !shard->fenced && i < service->decider->input_count; i++) {
-        int64_t low;
-        if (!log_watermarks(loop->config.log, service->inputs[i].name, shard->index, &low, &shard->fence[i], err))
-            return false;
-    }
-    if (!shard->fenced) {
-        shard->fenced = true;
-        shard->fence_time_us = now_us;
-    }
+    if (!shard->fenced && !set_fence(loop, shard, now_us))
+        return true;
     for (size_t i = 0; i < service->decider->input_count; i++)
         if (shard->next_offsets[i] < shard->fence[i])
             return true;

@@ -130,6 +130,7 @@ struct loop {
     char *owner; /* this start's nonce */
     pthread_t thread;
     atomic_bool stop;
+    int64_t fence_at_us;         /* the log did not say where it ends: not asked again before */
     pthread_mutex_t status_lock; /* guards `status` */
     struct checks status;        /* what was last told of each shard */
 

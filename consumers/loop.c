@@ -9,6 +9,7 @@ enum {
     LOOP_BUSY_WAIT_MS = 5, /* while the log is behind, or PostgreSQL away */
     LOOP_UNSAVED_WAIT_MS = 100,
     LOOP_PUBLISHED_WAIT_MS = 100,
+    LOOP_PROBE_MS = 500, /* that a record which should be there may take to come */
     LOOP_ISOLATED_BATCHES = 2 * LOOP_BATCH_MAX,
     LOOP_UNFUSED_BATCHES = 50,
     LOOP_CACHE_BYTES = 32 << 20,
@@ -61,16 +62,35 @@ static void touch_running(struct batch *batch) {
         batch->touched[s] |= batch->loop->shards[s].status == SHARD_RUNNING;
 }
 
+/* Whether the log keeps nothing any more, or not yet, at a position. */
+static bool is_outside(struct loop *loop, struct str topic, int32_t partition, int64_t offset, int64_t *ret_end,
+                       struct err *why) {
+    int64_t low;
+    struct err unknown = {0}; /* asked again with the next poll that fails */
+    if (!log_watermarks(loop->config.log, topic, partition, &low, ret_end, &unknown)) {
+        *ret_end = offset;
+        return false;
+    }
+    if (offset >= low && offset <= *ret_end)
+        return false;
+    err_set(why, ERR_LOST_RECORDS, "%.*s/%d is to be read from offset %lld, and holds %lld to %lld", STR_ARG(topic),
+            partition, (long long)offset, (long long)low, (long long)*ret_end);
+    return true;
+}
+
 /* Whether the log cannot give the record that comes next: it is damaged, or no longer kept. */
 static bool stands_before_damage(struct loop *loop, const struct shard *shard, size_t input, struct err *why) {
+    struct str topic = shard->service->inputs[input].name;
+    int64_t offset = shard->next_offsets[input], end;
     struct log_consumer *probe;
     struct log_batch batch;
     struct err err = {0};
-    if (!log_consumer_open_manual(loop->config.log, &probe, &err))
+    if (is_outside(loop, topic, shard->index, offset, &end, why))
+        return true;
+    if (offset == end || !log_consumer_open_manual(loop->config.log, &probe, &err))
         return false;
-    bool ok =
-        log_consumer_seek(probe, shard->service->inputs[input].name, shard->index, shard->next_offsets[input], &err) &&
-        log_consumer_poll(probe, 1, 0, &batch, &err);
+    bool ok = log_consumer_seek(probe, topic, shard->index, offset, &err) &&
+              log_consumer_poll(probe, 1, LOOP_PROBE_MS, &batch, &err);
     log_consumer_close(probe);
     if (ok || !err_must_halt(err.kind))
         return false;

@@ -67,11 +67,12 @@ static bool set_number_from(rd_kafka_conf_t *conf, const char *name, const char 
 
 /* ---- what all have ---- */
 
-/* Broker connections that hang are given up after ten seconds, and tried anew at most a second apart: a broker that
- * comes back is found soon. Only what is written here is ever created, so topics never come into being by a typo. */
+/* Broker connections that hang are given up after ten seconds, and tried anew at most three seconds apart: a broker
+ * that comes back is found soon. Only what is written here is ever created, so topics never come into being by a typo.
+ */
 static const struct property for_all[] = {
     {"socket.nagle.disable", "true"},      {"socket.keepalive.enable", "true"},  {"socket.timeout.ms", "10000"},
-    {"reconnect.backoff.ms", "100"},       {"reconnect.backoff.max.ms", "1000"}, {"log.connection.close", "false"},
+    {"reconnect.backoff.ms", "100"},       {"reconnect.backoff.max.ms", "3000"}, {"log.connection.close", "false"},
     {"allow.auto.create.topics", "false"},
 };
 

@@ -9,7 +9,7 @@
 
 #include "core/base/clock.h"
 
-enum { UNWANTED_MAX = 500 };
+enum { UNWANTED_MAX = 500, ASK_AGAIN_US = 1000 * 1000 };
 
 static struct kafka_consumer *consumer_of(struct log_consumer *base) {
     return (struct kafka_consumer *)base;
@@ -137,7 +137,10 @@ static void take_error(struct kafka_consumer *consumer, const rd_kafka_message_t
         message->rkt ? read_find(consumer, rd_kafka_topic_name(message->rkt), message->partition) : NULL;
     enum err_kind kind = kafka_err_kind(message->err);
     kafka_count_error(message->err);
-    if (!read || !read->active || (kind != ERR_LOST_RECORDS && kind != ERR_CORRUPT && kind != ERR_NOT_FOUND))
+    /* A broker that has just come back may not know a topic yet: the client does not ask again by itself. */
+    if (read && read->active && kind == ERR_NOT_FOUND)
+        consumer->ask_again_at_us = clock_monotonic_us() + ASK_AGAIN_US;
+    if (!read || !read->active || (kind != ERR_LOST_RECORDS && kind != ERR_CORRUPT))
         return;
     fail(read, kind, rd_kafka_message_errstr(message));
     consumer->changed = true;
@@ -254,6 +257,10 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
     kafka_batch_release(consumer);
     make_room(consumer, max ? max : 1);
     consumer->rebalanced = false;
+    if (consumer->ask_again_at_us && clock_monotonic_us() >= consumer->ask_again_at_us) {
+        consumer->ask_again_at_us = 0;
+        consumer->changed = consumer->read_count > 0;
+    }
     if (tell_failure(consumer, err))
         return false;
     for (;;) {

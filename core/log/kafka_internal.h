@@ -24,7 +24,7 @@
 #include "core/log/kafka.h"
 
 enum {
-    KAFKA_CALL_TIMEOUT_MS = 15000,                    /* of a question to the brokers */
+    KAFKA_CALL_TIMEOUT_MS = 8000,                     /* of a question to the brokers */
     KAFKA_TOPIC_MESSAGE_MAX = 2 << 20,                /* max.message.bytes of our topics */
     KAFKA_MESSAGE_MAX = LOG_RECORD_MAX + (256 << 10), /* a record with its headers' framing */
 };
@@ -159,10 +159,11 @@ struct kafka_consumer {
     struct kafka_read *reads;
     size_t read_count;
     size_t read_cap;
-    bool changed;      /* what librdkafka shall read is not what it was told */
-    size_t unwanted;   /* records thrown away since then, of partitions that were paused */
-    bool rebalanced;   /* in this poll */
-    bool told_failure; /* by the last poll */
+    bool changed;            /* what librdkafka shall read is not what it was told */
+    size_t unwanted;         /* records thrown away since then, of partitions that were paused */
+    int64_t ask_again_at_us; /* librdkafka is told anew what to read; 0: it need not */
+    bool rebalanced;         /* in this poll */
+    bool told_failure;       /* by the last poll */
     /* the batch */
     rd_kafka_message_t **messages;
     struct log_record *records;

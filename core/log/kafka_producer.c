@@ -120,9 +120,10 @@ static bool is_dead(rd_kafka_t *rk) {
 
 /* What waits in a client is given up; each gets its delivery. */
 static void client_give_up(rd_kafka_t *rk) {
-    rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    while (rd_kafka_outq_len(rk) > 0)
-        rd_kafka_poll(rk, SERVE_MS);
+    do { /* again and again: what is between two of the client's threads escapes a single one */
+        rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_poll(rk, rd_kafka_outq_len(rk) > 0 ? SERVE_MS : 0);
+    } while (rd_kafka_outq_len(rk) > 0);
 }
 
 static struct metric *producers_replaced(void) {
