@@ -222,6 +222,24 @@ def check_damage(bench):
     check("and all is well again", bench.verify("same-b", "old")["ok"])
 
 
+def check_mutations(bench):
+    """Bytes changed at random, anywhere: behind the header they are always found, and nothing ever crashes."""
+    bench.bucket("mutated")
+    bench.archive("old", "mutated", "--records", "60")
+    bench.s3.delete_objects(Bucket="mutated", Delete={"Objects": [{"Key": key} for key in bench.keys("mutated")[1:]]})
+    key = bench.keys("mutated")[0]
+    body, chance = bench.read("mutated", key), random.Random(5)
+    blocks = len(body) - body[::-1].index(body[-16:][::-1], 1) - 16  # the first of the two sync markers ends the header
+    for _ in range(40):
+        place = chance.randrange(len(body)) if chance.random() < 0.3 else chance.randrange(blocks, len(body))
+        some = chance.randbytes(chance.choice([0, 1, 1, 9]))
+        new = body[:place] + some + body[place + chance.choice([1, 1, 9]):]
+        bench.s3.put_object(Bucket="mutated", Key=key, Body=new)
+        done = bench.run("archive", "verify", "--from", "s3://mutated/log", "--output", "json")
+        check("no crash", done.returncode in (0, 1, 2), (place, done))
+        check("what was altered is found", done.returncode == 1 or place < blocks or new == body, (place, done))
+
+
 def check_taken_name(bench):
     """412 with other bytes behind it is an error, not a success."""
     bench.bucket("taken")
@@ -259,7 +277,7 @@ def main():
         folder.mkdir()
         bench = Bench(gateway, folder)
         for one in (check_whole_way, check_deterministic, check_other_log, check_two, check_killed, check_damage,
-                    check_taken_name, check_refusals):
+                    check_mutations, check_taken_name, check_refusals):
             began = time.monotonic()
             one(bench)
             print(f"{one.__name__}: {time.monotonic() - began:.1f} s")
