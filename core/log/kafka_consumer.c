@@ -56,6 +56,21 @@ void kafka_reads_clear(struct kafka_consumer *consumer) {
     consumer->changed = true;
 }
 
+/* librdkafka stops what it read before by messages to itself. Told again what to read before it has dealt with them, it
+ * stops a partition twice, and an assertion ends the program. Requests wait in the same line: when some have been
+ * answered, it is through. */
+rd_kafka_resp_err_t kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list) {
+    enum { ROUNDS = 4 };
+    rd_kafka_resp_err_t code = rd_kafka_assign(rk, list);
+    for (int i = 0; i < ROUNDS; i++) {
+        rd_kafka_topic_partition_list_t *now;
+        if (rd_kafka_assignment(rk, &now))
+            break;
+        rd_kafka_topic_partition_list_destroy(now);
+    }
+    return code;
+}
+
 bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)consumer->read_count);
     for (size_t i = 0; i < consumer->read_count; i++) {
@@ -63,7 +78,7 @@ bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err) {
         if (read->active && !read->failed)
             rd_kafka_topic_partition_list_add(list, read->topic->name, read->partition)->offset = read->offset;
     }
-    rd_kafka_resp_err_t code = rd_kafka_assign(consumer->rk, list);
+    rd_kafka_resp_err_t code = kafka_assign(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return kafka_err_set(err, code, "telling Kafka's client what to read");

@@ -67,7 +67,7 @@ void kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topic
     consumer->changed = false;
     rd_kafka_topic_partition_list_destroy(consumer->committed);
     consumer->committed = rd_kafka_topic_partition_list_new(8);
-    rd_kafka_assign(rk, NULL);
+    kafka_assign(rk, NULL);
 }
 
 /* ---- what the group is told ---- */

@@ -268,6 +268,32 @@ static void stalled_member_loses_and_joins_again(void **state) {
     unsetenv("ORDERLOG_KAFKA_MAX_POLL_INTERVAL_MS");
 }
 
+/* Each seek tells librdkafka anew what to read, while it is still about to stop what it read before, and leaving stops
+ * all of it: nothing may be stopped twice, which an assertion of librdkafka's ends the program for. */
+static void members_may_seek_and_leave_in_a_hurry(void **state) {
+    enum { MEMBERS = 12, PARTITIONS = 8 };
+    struct contract_state *s = *state;
+    make_topic(s->log, "t", PARTITIONS);
+    for (int i = 0; i < PARTITIONS; i++)
+        put_many(s->log, "t", i, "v", 20);
+    struct membership membership = {0};
+    const struct log_listener listener = {&membership, count_assigned, count_revoked};
+    const struct str topic = STR("t");
+    for (int member = 0; member < MEMBERS; member++) {
+        struct log_consumer *consumer;
+        struct log_batch batch;
+        MUST(log_consumer_open(s->log, STR("g"), &topic, 1, &listener, &consumer, err));
+        while (membership.assigned <= member)
+            poll_for(consumer, 50);
+        for (int i = 0; i < PARTITIONS; i++) {
+            MUST(log_consumer_seek(consumer, topic, i, member, err));
+            MUST(log_consumer_poll(consumer, 10, member % 3 ? 0 : 5, &batch, err));
+        }
+        log_consumer_close(consumer);
+    }
+    assert_int_equal(membership.revoked, MEMBERS);
+}
+
 /* ---- how topics are set ---- */
 
 struct drift_seen {
@@ -356,11 +382,17 @@ int main(void) {
     alarm(280); /* a broker that a failed test left stopped would stop all that come after */
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, contract_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(producer_with_deadline_begins_anew),        TEST(producer_without_deadline_stays_dead),
-        TEST(nothing_is_kept_behind_what_failed),        TEST(deadline_is_told_truly_while_broker_hangs),
-        TEST(broker_is_killed_and_comes_back),           TEST(records_deleted_under_a_reader_are_told),
-        TEST(stalled_member_loses_and_joins_again),      TEST(drift_is_shown_and_mended),
-        TEST(wrong_settings_are_named_and_keep_secrets), TEST(ids_made_of_names_fit_others),
+        TEST(producer_with_deadline_begins_anew),
+        TEST(producer_without_deadline_stays_dead),
+        TEST(nothing_is_kept_behind_what_failed),
+        TEST(deadline_is_told_truly_while_broker_hangs),
+        TEST(broker_is_killed_and_comes_back),
+        TEST(records_deleted_under_a_reader_are_told),
+        TEST(stalled_member_loses_and_joins_again),
+        TEST(members_may_seek_and_leave_in_a_hurry),
+        TEST(drift_is_shown_and_mended),
+        TEST(wrong_settings_are_named_and_keep_secrets),
+        TEST(ids_made_of_names_fit_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
