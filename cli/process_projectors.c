@@ -10,7 +10,7 @@
 
 /* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. A product's
  * row changes with each order of it: it waits longest, and is written once for many of them. */
-enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200, POSTGRES_PRODUCTS_LINGER_MS = 1000, PRODUCTS_BATCH_MAX = 10000 };
+enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200, POSTGRES_PRODUCTS_LINGER_MS = 1000, PRODUCTS_BATCH_MAX = 3000 };
 
 enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
 
