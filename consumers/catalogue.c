@@ -139,22 +139,29 @@ bool catalogue_poll(struct catalogue *catalogue, struct err *err) {
     return true;
 }
 
-bool catalogue_catch_up(struct catalogue *catalogue, struct err *err) {
-    int64_t deadline_us = clock_monotonic_us() + CATALOGUE_WAIT_MS * INT64_C(1000);
-    for (int32_t p = 0; p < catalogue->topic.partitions; p++) {
-        int64_t low, high;
-        if (!log_watermarks(catalogue->log, catalogue->topic.name, p, &low, &high, err))
+static bool read_to(struct catalogue *catalogue, int32_t partition, int64_t end, int64_t deadline_us, struct err *err) {
+    while (catalogue->next[partition] < end) {
+        size_t count;
+        if (clock_monotonic_us() > deadline_us)
+            return err_set(err, ERR_LOG_UNAVAILABLE, "the catalogue could not be read to its end in %d ms",
+                           CATALOGUE_WAIT_MS);
+        if (!poll_once(catalogue, 100, &count, err))
             return false;
-        while (catalogue->next[p] < high) {
-            size_t count;
-            if (clock_monotonic_us() > deadline_us)
-                return err_set(err, ERR_LOG_UNAVAILABLE, "the catalogue could not be read to its end in %d ms",
-                               CATALOGUE_WAIT_MS);
-            if (!poll_once(catalogue, 100, &count, err))
-                return false;
-        }
     }
     return true;
+}
+
+bool catalogue_catch_up(struct catalogue *catalogue, struct err *err) {
+    int64_t deadline_us = clock_monotonic_us() + CATALOGUE_WAIT_MS * INT64_C(1000);
+    size_t partitions = (size_t)catalogue->topic.partitions;
+    struct log_position *ends = mem_alloc(partitions * sizeof *ends);
+    for (size_t p = 0; p < partitions; p++)
+        ends[p] = (struct log_position){catalogue->topic.name, (int32_t)p, 0};
+    bool ok = log_ends(catalogue->log, ends, partitions, false, err);
+    for (size_t p = 0; ok && p < partitions; p++)
+        ok = read_to(catalogue, (int32_t)p, ends[p].offset, deadline_us, err);
+    free(ends);
+    return ok;
 }
 
 bool catalogue_find(const struct catalogue *catalogue, struct str sku, struct product *ret) {

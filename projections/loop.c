@@ -330,7 +330,7 @@ static bool await_topics(struct projector *projector, struct err *err) {
 
 static bool open_consumer(struct projector *projector, struct err *err) {
     struct str names[VIEW_TOPICS_MAX];
-    const struct log_listener listener = {projector, assigned, revoked};
+    const struct log_listener listener = {projector, assigned, revoked, projector->config->linger_ms};
     for (size_t i = 0; i < projector->topic_count; i++)
         names[i] = projector->topics[i].name;
     return log_consumer_open(projector->log, str_from(projector->service), names, projector->topic_count, &listener,

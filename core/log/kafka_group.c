@@ -122,6 +122,17 @@ static bool subscribe(struct kafka_consumer *consumer, const struct str *topics,
     return ok && (!code || kafka_err_set(err, code, "joining a group of Kafka's"));
 }
 
+/* A short wait would be asked for again and again while nothing comes, which costs more than it saves. */
+enum { LINGER_LEAST_MS = 100, LINGER_MOST_MS = 5000 };
+
+static bool set_linger(rd_kafka_conf_t *conf, int64_t linger_ms, struct err *err) {
+    if (linger_ms < LINGER_LEAST_MS)
+        return true;
+    return kafka_conf_set(conf, "fetch.min.bytes", "65536", err) &&
+           kafka_conf_set_number(conf, "fetch.wait.max.ms", linger_ms < LINGER_MOST_MS ? linger_ms : LINGER_MOST_MS,
+                                 err);
+}
+
 static bool connect_consumer(struct kafka_consumer *consumer, struct str group, struct err *err) {
     rd_kafka_conf_t *conf;
     if (!kafka_conf_new(kafka_of(consumer->base.log), KAFKA_CONSUMER, &conf, err))
@@ -134,6 +145,10 @@ static bool connect_consumer(struct kafka_consumer *consumer, struct str group, 
             return false;
         }
         rd_kafka_conf_set_rebalance_cb(conf, kafka_on_rebalance);
+    }
+    if (!set_linger(conf, consumer->listener.linger_ms, err)) {
+        rd_kafka_conf_destroy(conf);
+        return false;
     }
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_error_cb(conf, kafka_on_error);

@@ -133,6 +133,9 @@ struct log_listener {
     /* They are not this member's any more once this returns; the next owner gets them only after that.
      * lost: they were taken already (the member was thought dead); do not act for them. */
     void (*revoked)(void *user, const struct log_partition *partitions, size_t count, bool lost);
+    /* How long a few records may wait at the log for more to come, for who would not poll sooner: larger, fewer
+     * fetches. 0: each comes at once. */
+    int64_t linger_ms;
 };
 
 /* Joins a group on these topics (all must exist). Group membership is within this process for the embedded log. */

@@ -378,7 +378,7 @@ static void on_revoked(void *user, const struct log_partition *partitions, size_
 static void make_group(struct story *story) {
     struct err err = {0};
     size_t assigned = 0;
-    struct log_listener listener = {&assigned, on_assigned, on_revoked};
+    struct log_listener listener = {&assigned, on_assigned, on_revoked, 0};
     struct str topic = STR(TOPIC_ORDER_EVENTS);
     struct log_consumer *consumer;
     struct log_batch batch;

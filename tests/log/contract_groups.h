@@ -60,7 +60,7 @@ static void member_revoked(void *user, const struct log_partition *partitions, s
 
 static void member_join(struct member *member, struct log *log, const char *group) {
     const struct str topics[] = {STR("a"), STR("b")};
-    const struct log_listener listener = {member, member_assigned, member_revoked};
+    const struct log_listener listener = {member, member_assigned, member_revoked, 0};
     member->log = log;
     MUST(log_consumer_open(log, str_from(group), topics, 2, &listener, &member->consumer, err));
 }

@@ -247,7 +247,7 @@ static void stalled_member_loses_and_joins_again(void **state) {
     setenv("ORDERLOG_KAFKA_SESSION_TIMEOUT_MS", "3000", 1);
     setenv("ORDERLOG_KAFKA_MAX_POLL_INTERVAL_MS", "3000", 1);
     struct membership membership = {0};
-    const struct log_listener listener = {&membership, count_assigned, count_revoked};
+    const struct log_listener listener = {&membership, count_assigned, count_revoked, 0};
     const struct str topic = STR("t");
     struct log_consumer *consumer;
     MUST(log_consumer_open(s->log, STR("g"), &topic, 1, &listener, &consumer, err));
@@ -277,7 +277,7 @@ static void members_may_seek_and_leave_in_a_hurry(void **state) {
     for (int i = 0; i < PARTITIONS; i++)
         put_many(s->log, "t", i, "v", 20);
     struct membership membership = {0};
-    const struct log_listener listener = {&membership, count_assigned, count_revoked};
+    const struct log_listener listener = {&membership, count_assigned, count_revoked, 0};
     const struct str topic = STR("t");
     for (int member = 0; member < MEMBERS; member++) {
         struct log_consumer *consumer;
