@@ -178,7 +178,7 @@ static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
         {"heartbeat.interval.ms", "1000"},
         {"fetch.wait.max.ms", "500"},
         {"fetch.min.bytes", "1"},
-        {"fetch.message.max.bytes", "131072"},
+        {"fetch.message.max.bytes", "65536"}, /* of a partition: others come between the pieces of a full one */
         {"fetch.max.bytes", "1048576"},
         {"message.max.bytes", "1048576"}, /* no more than fetch.max.bytes; a larger batch comes all the same */
         {"queued.max.messages.kbytes", "1024"},
