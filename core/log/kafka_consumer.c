@@ -58,13 +58,15 @@ void kafka_reads_clear(struct kafka_consumer *consumer) {
 
 /* librdkafka stops what it read before by messages to itself. Told again what to read before it has dealt with them, it
  * stops a partition twice, and an assertion ends the program. Requests wait in the same line: when some have been
- * answered, it is through. */
-rd_kafka_resp_err_t kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list) {
+ * answered, it is through. Not while it closes: nothing is
+ * read after that, and a client that has left its group throws away requests without an answer, for which the asker
+ * waits for ever. */
+rd_kafka_resp_err_t kafka_assign(const struct kafka_consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
     enum { ROUNDS = 4 };
-    rd_kafka_resp_err_t code = rd_kafka_assign(rk, list);
-    for (int i = 0; i < ROUNDS; i++) {
+    rd_kafka_resp_err_t code = rd_kafka_assign(consumer->rk, list);
+    for (int i = 0; i < ROUNDS && !consumer->closing; i++) {
         rd_kafka_topic_partition_list_t *now;
-        if (rd_kafka_assignment(rk, &now))
+        if (rd_kafka_assignment(consumer->rk, &now))
             break;
         rd_kafka_topic_partition_list_destroy(now);
     }
@@ -78,7 +80,7 @@ bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err) {
         if (read->active && !read->failed)
             rd_kafka_topic_partition_list_add(list, read->topic->name, read->partition)->offset = read->offset;
     }
-    rd_kafka_resp_err_t code = kafka_assign(consumer->rk, list);
+    rd_kafka_resp_err_t code = kafka_assign(consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)
         return kafka_err_set(err, code, "telling Kafka's client what to read");
@@ -224,19 +226,16 @@ static size_t take_all(struct kafka_consumer *consumer, size_t count) {
 
 /* ---- polling ---- */
 
-/* An error is told by every other poll, so that the other partitions go on. */
-static bool tell_failure(struct kafka_consumer *consumer, struct err *err) {
-    consumer->told_failure = !consumer->told_failure;
-    if (!consumer->told_failure)
-        return false;
-    for (size_t i = 0; i < consumer->read_count; i++) {
+/* An error is told by every other poll: the one between waits its time out, so that the other partitions go on. */
+static bool tell_failure(struct kafka_consumer *consumer, bool quiet, struct err *err) {
+    for (size_t i = 0; i < consumer->read_count && !quiet; i++) {
         const struct kafka_read *read = &consumer->reads[i];
         if (!read->active || !read->failed)
             continue;
         err_set(err, read->failed->kind, "%s", read->failed->detail);
+        consumer->told_failure = true;
         return true;
     }
-    consumer->told_failure = false;
     return false;
 }
 
@@ -269,6 +268,8 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
     struct kafka_consumer *consumer = consumer_of(base);
     int64_t until_us = clock_monotonic_us() + timeout_ms * 1000;
     size_t records = 0;
+    bool quiet = consumer->told_failure;
+    consumer->told_failure = false;
     kafka_batch_release(consumer);
     make_room(consumer, max ? max : 1);
     consumer->rebalanced = false;
@@ -276,7 +277,7 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
         consumer->ask_again_at_us = 0;
         consumer->changed = consumer->read_count > 0;
     }
-    if (tell_failure(consumer, err))
+    if (tell_failure(consumer, quiet, err))
         return false;
     for (;;) {
         /* In the middle of a rebalance it may be refused: what is on the queue goes on with that. */
@@ -290,7 +291,7 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
             signal_ready(consumer, false); /* there may be more, of which we are not told again */
         if (records || woken || consumer->rebalanced)
             break;
-        if (tell_failure(consumer, err))
+        if (tell_failure(consumer, quiet, err))
             return false;
         if (count == 0 && (!applied || !consumer->changed))
             wait_for_work(consumer, until_us);

@@ -67,7 +67,7 @@ void kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topic
     consumer->changed = false;
     rd_kafka_topic_partition_list_destroy(consumer->committed);
     consumer->committed = rd_kafka_topic_partition_list_new(8);
-    kafka_assign(rk, NULL);
+    kafka_assign(consumer, NULL);
 }
 
 /* ---- what the group is told ---- */
@@ -207,6 +207,7 @@ void kafka_consumer_close(struct log_consumer *base) {
     kafka_batch_release(consumer);
     if (consumer->grouped) {
         kafka_commit_now(consumer);
+        consumer->closing = true;
         rd_kafka_consumer_close(consumer->rk);
     }
     consumer_free(consumer);

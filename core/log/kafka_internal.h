@@ -164,6 +164,7 @@ struct kafka_consumer {
     int64_t ask_again_at_us; /* librdkafka is told anew what to read; 0: it need not */
     bool rebalanced;         /* in this poll */
     bool told_failure;       /* by the last poll */
+    bool closing;
     /* the batch */
     rd_kafka_message_t **messages;
     struct log_record *records;
@@ -196,7 +197,7 @@ void kafka_consumer_commit(struct log_consumer *base, const struct log_position 
 struct kafka_read *kafka_read_add(struct kafka_consumer *consumer, const struct kafka_topic *topic, int32_t partition);
 void kafka_reads_clear(struct kafka_consumer *consumer);
 /* rd_kafka_assign, and until librdkafka has stopped what it read before. */
-rd_kafka_resp_err_t kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list);
+rd_kafka_resp_err_t kafka_assign(const struct kafka_consumer *consumer, const rd_kafka_topic_partition_list_t *list);
 /* Tells librdkafka to read the partitions that have a position, from there on, and nothing else. */
 CHECK_RESULT bool kafka_reads_apply(struct kafka_consumer *consumer, struct err *err);
 void kafka_batch_release(struct kafka_consumer *consumer);

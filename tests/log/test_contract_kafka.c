@@ -19,27 +19,9 @@ static int setup(void **state) {
     return contract_setup(state, &adapter);
 }
 
-/* These fail now and then (docs/roadmap.md, "Open"): until that is mended they run when ORDERLOG_TEST_UNSTABLE is set.
- */
-static const char *const unstable[] = {"contract_seek_out_of_range", "contract_handing_over_loses_nothing"};
-
-static void is_unstable(void **state) {
-    (void)state;
-    puts("not run: fails now and then; set ORDERLOG_TEST_UNSTABLE=1 to run it");
-    skip();
-}
-
-static void leave_out_unstable(struct CMUnitTest *tests, size_t count) {
-    for (size_t i = 0; i < count && !getenv("ORDERLOG_TEST_UNSTABLE"); i++)
-        for (size_t k = 0; k < sizeof unstable / sizeof unstable[0]; k++)
-            if (strcmp(tests[i].name, unstable[k]) == 0)
-                tests[i].test_func = is_unstable;
-}
-
 int main(void) {
     kafka_broker_need();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, contract_teardown),
-    struct CMUnitTest tests[] = {CONTRACT_TESTS(TEST)};
-    leave_out_unstable(tests, sizeof tests / sizeof tests[0]);
+    const struct CMUnitTest tests[] = {CONTRACT_TESTS(TEST)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
