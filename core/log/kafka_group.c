@@ -52,6 +52,10 @@ void kafka_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topic
     struct err err = {0};
     kafka_count_rebalance();
     consumer->rebalanced = true;
+    if (consumer->closing && what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        kafka_assign(consumer, NULL); /* came while it left: nobody would take it back */
+        return;
+    }
     if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         add_assigned(consumer, list);
         tell_assigned(consumer);
