@@ -239,7 +239,7 @@ static void op_timer_clear(struct room *room, struct str key, struct str name) {
 static void op_intent(struct room *room, struct str id, struct str key, const struct message *message) {
     struct batch *batch = batch_of(room);
     BUF_AUTO request = {0};
-    if (!message_encode(schema_subject_find(STR("intent/payment")), message, &request, &batch->failure))
+    if (!message_encode(effect_subject(message->type), message, &request, &batch->failure))
         return;
     struct intent_op *op = arena_new(&batch->arena, struct intent_op);
     op->effect = (struct effect){.created_us = clock_now_us(),

@@ -5,7 +5,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/thread.h"
-#include "core/codec/avro.h"
+#include "core/codec/wire.h"
 
 enum { AGAIN_FIRST_MS = 1000, AGAIN_LAST_MS = 300000 };
 
@@ -50,7 +50,30 @@ void effect_result_free(struct effect_result *result) {
     free(result);
 }
 
-static void answer_closed(const struct intent_call_provider *call, struct message *answer) {
+const struct schema_subject *effect_subject(enum message_type request) {
+    return schema_subject_find(request == MESSAGE_INTENT_SEND_NOTICE ? STR("intent/notice") : STR("intent/payment"));
+}
+
+bool effect_is_open(const struct message *answer) {
+    return (answer->type == MESSAGE_INTENT_PROVIDER_ANSWERED &&
+            answer->intent_provider_answered.outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN) ||
+           (answer->type == MESSAGE_INTENT_NOTICE_ANSWERED &&
+            answer->intent_notice_answered.outcome == INTENT_NOTICE_OUTCOME_UNKNOWN);
+}
+
+static void answer_closed(const struct message *request, struct message *answer) {
+    if (request->type == MESSAGE_INTENT_SEND_NOTICE) {
+        const struct intent_send_notice *notice = &request->intent_send_notice;
+        answer->type = MESSAGE_INTENT_NOTICE_ANSWERED;
+        answer->intent_notice_answered = (struct intent_notice_answered){.order_id = notice->order_id,
+                                                                         .template = notice->template,
+                                                                         .cause = notice->cause,
+                                                                         .channel = STR(""),
+                                                                         .outcome = INTENT_NOTICE_OUTCOME_FAILED,
+                                                                         .reason = STR("closed-by-operator")};
+        return;
+    }
+    const struct intent_call_provider *call = &request->intent_call_provider;
     answer->type = MESSAGE_INTENT_PROVIDER_ANSWERED;
     answer->intent_provider_answered =
         (struct intent_provider_answered){.action = call->action,
@@ -64,20 +87,32 @@ static void answer_closed(const struct intent_call_provider *call, struct messag
                                           .provider_ref = call->provider_ref.ptr ? call->provider_ref : STR("")};
 }
 
+/* The bytes say which schema they are of, and so which subject's: the one that names it. */
+static bool read_request(struct effect_result *result, struct message *ret) {
+    static const char *const subjects[] = {"intent/payment", "intent/notice"};
+    for (size_t i = 0; i < sizeof subjects / sizeof subjects[0]; i++) {
+        const struct schema_subject *subject = schema_subject_find(str_from(subjects[i]));
+        struct str rest = result->effect.request;
+        const struct schema_version *version;
+        if (wire_take(subject, &rest, &result->arena, &version, NULL))
+            return message_decode(subject, result->effect.request, &result->arena, ret, &result->err) ||
+                   err_wrap(&result->err, "the intent cannot be read");
+    }
+    return err_set(&result->err, ERR_UNKNOWN_SCHEMA, "the intent cannot be read: its schema is no intent's");
+}
+
 static void run_call(struct effects *effects, struct effect_result *result) {
     struct message request;
-    const struct schema_subject *subject = schema_subject_find(STR("intent/payment"));
-    if (!message_decode(subject, result->effect.request, &result->arena, &request, &result->err)) {
-        err_wrap(&result->err, "the intent cannot be read");
-    } else if (request.type != MESSAGE_INTENT_CALL_PROVIDER) {
-        err_set(&result->err, ERR_POISON, "the intent is no call to the provider");
-    } else {
-        const struct intent_call_provider *call = &request.intent_call_provider;
-        request.intent_call_provider.look_up = clock_now_us() - result->effect.created_us >= EFFECT_GIVE_UP_US;
-        if (result->effect.closed)
-            answer_closed(call, &result->answer);
-        else
+    if (read_request(result, &request)) {
+        if (request.type != MESSAGE_INTENT_CALL_PROVIDER && request.type != MESSAGE_INTENT_SEND_NOTICE) {
+            err_set(&result->err, ERR_POISON, "the intent is no call to the outside");
+        } else if (result->effect.closed) {
+            answer_closed(&request, &result->answer);
+        } else {
+            if (request.type == MESSAGE_INTENT_CALL_PROVIDER)
+                request.intent_call_provider.look_up = clock_now_us() - result->effect.created_us >= EFFECT_GIVE_UP_US;
             effects->call(effects->user, &request, &result->arena, &result->answer);
+        }
     }
     result->at_us = clock_now_us();
 }
@@ -108,7 +143,7 @@ static struct task *next_due(struct effects *effects) {
 
 static void *caller_main(void *user) {
     struct effects *effects = user;
-    thread_name("provider-calls");
+    thread_name("outside-calls");
     pthread_mutex_lock(&effects->lock);
     while (!effects->stopping) {
         struct task *task = next_due(effects);

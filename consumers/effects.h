@@ -13,6 +13,11 @@ struct effects;
 /* Makes the call and fills *answer (in `arena`); an outcome that is not known yet is an answer, too. Blocks; called
  * from several threads at once. */
 typedef void effect_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+/* What an intent's request is encoded by: intent/payment of a call to the provider, intent/notice of a message to a
+ * shopper. */
+const struct schema_subject *effect_subject(enum message_type request);
+/* Whether this answer says that there is no outcome yet, so that the call is made again. */
+bool effect_is_open(const struct message *answer);
 typedef void effects_wake(void *user);
 
 /* Providers forget idempotency keys after about 24 hours; after that, the same call would be a fresh one. So later than

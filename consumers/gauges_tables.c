@@ -102,7 +102,8 @@ static bool ask_intents(struct gauges_tables *tables, struct pg *pg, int64_t now
                  "SELECT count(*) FILTER (WHERE created_us >= $1), "
                  "count(*) FILTER (WHERE created_us < $1 AND created_us >= $2), "
                  "count(*) FILTER (WHERE created_us < $2 AND created_us >= $3), "
-                 "count(*) FILTER (WHERE created_us < $3), min(created_us) FROM decider.intent",
+                 "count(*) FILTER (WHERE created_us < $3), min(created_us) FROM decider.intent "
+                 "WHERE service <> 'notifier'",
                  &params, &row, err))
         return false;
     for (int i = 0; i < 4; i++)

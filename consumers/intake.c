@@ -236,11 +236,6 @@ bool intake_timers(struct batch *batch, bool one, struct err *err) {
 
 /* ---- answers ---- */
 
-static bool is_open(const struct message *answer) {
-    return answer->type == MESSAGE_INTENT_PROVIDER_ANSWERED &&
-           answer->intent_provider_answered.outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN;
-}
-
 static void check_left(struct shard *shard, struct effect_result *result) {
     if (!shard->force_left || !str_eq(result->effect.id, str_from(shard->force_left)))
         return;
@@ -268,7 +263,7 @@ void intake_results(struct batch *batch, size_t max) {
                                            .traceparent = result->effect.traceparent,
                                            .timestamp_us = result->at_us};
         item->input.kind = INPUT_RESULT;
-        item->open_outcome = is_open(&result->answer);
+        item->open_outcome = effect_is_open(&result->answer);
         batch->touched[shard->slot] = true;
     }
     if (taken == max)

@@ -30,8 +30,11 @@ void operators_leave(struct batch *batch, struct item *item, const char *why) {
 }
 
 static struct str error_of(struct batch *batch, const struct item *item) {
-    bool answered = item->message.type == MESSAGE_INTENT_PROVIDER_ANSWERED;
-    struct str code = answered ? item->message.intent_provider_answered.code : STR("");
+    struct str code = STR("");
+    if (item->message.type == MESSAGE_INTENT_PROVIDER_ANSWERED)
+        code = item->message.intent_provider_answered.code;
+    else if (item->message.type == MESSAGE_INTENT_NOTICE_ANSWERED)
+        code = item->message.intent_notice_answered.reason;
     return code.ptr ? storable(batch, code) : STR("");
 }
 

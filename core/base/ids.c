@@ -128,6 +128,21 @@ bool base64url_decode(struct str text, struct buf *ret) {
     return ok;
 }
 
+bool base64_decode(struct str text, struct buf *ret) {
+    BUF_AUTO url = {0};
+    if (text.len % 4 != 0)
+        return false;
+    for (int padding = 0; padding < 2 && text.len && text.ptr[text.len - 1] == '='; padding++)
+        text.len--;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '-' || c == '_')
+            return false;
+        buf_add_char(&url, c == '+' ? '-' : c == '/' ? '_' : c);
+    }
+    return base64url_decode(buf_str(&url), ret);
+}
+
 static bool uuid_has_dash(size_t at) {
     return at == 8 || at == 13 || at == 18 || at == 23;
 }

@@ -36,6 +36,7 @@ void hmac_sha256(struct str key, struct str data, uint8_t ret[SHA256_SIZE]);
 void buf_add_hex(struct buf *buf, const uint8_t *bytes, size_t len);
 void buf_add_base64url(struct buf *buf, const uint8_t *bytes, size_t len);
 bool base64url_decode(struct str text, struct buf *ret);
+bool base64_decode(struct str text, struct buf *ret);              /* the usual alphabet, padded */
 bool bytes_equal_secret(const void *a, const void *b, size_t len); /* constant time */
 void random_bytes(void *ret, size_t len);
 

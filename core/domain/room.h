@@ -36,7 +36,7 @@ struct shop shop_defaults(void);
 enum input_kind {
     INPUT_RECORD, /* a record of an input topic */
     INPUT_TIMER,  /* a timer that this decider set is due */
-    INPUT_RESULT, /* what came of an intent: an intent message (MESSAGE_INTENT_PROVIDER_ANSWERED) */
+    INPUT_RESULT, /* what came of an intent: an intent message (MESSAGE_INTENT_PROVIDER_ANSWERED and the like) */
 };
 
 struct input {
@@ -126,8 +126,9 @@ static inline void room_timer_set(struct room *room, struct str key, struct str 
 static inline void room_timer_clear(struct room *room, struct str key, struct str name) {
     room->ops->timer_clear(room, key, name);
 }
-/* A call to the outside, made after the commit, again and again until an INPUT_RESULT could be decided. `id` is unique
- * per service (an idempotency key serves): the same id again is the same call, made once while it is open. */
+/* A call to the outside (intent/payment, intent/notice), made after the commit, again and again until an INPUT_RESULT
+ * could be decided. `id` is unique per service (an idempotency key serves): the same id again is the same call, made
+ * once while it is open. */
 static inline void room_intent(struct room *room, struct str id, struct str key, const struct message *message) {
     room->ops->intent(room, id, key, message);
 }

@@ -164,6 +164,22 @@ static void base64url_goes_both_ways(void **state) {
     }
 }
 
+static void base64_is_the_padded_one(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"", ""}, {"a", "YQ=="}, {"ab", "YWI="}, {"abc", "YWJj"}, {"\xfb\xff", "+/8="}};
+    static const char *const bad[] = {"YQ", "YQ=", "Y===", "YQ==YQ==", "-_8=", "YW J"};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        BUF_AUTO bytes = {0};
+        assert_true(base64_decode(str_from(pairs[i][1]), &bytes));
+        assert_true(str_eq(buf_str(&bytes), str_from(pairs[i][0])));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        BUF_AUTO bytes = {0};
+        assert_false(base64_decode(str_from(bad[i]), &bytes));
+    }
+}
+
 static void base64url_is_strict(void **state) {
     (void)state;
     static const char *const bad[] = {"A", "Zg==", "Zh", "Zm9", "Zm9v!", "Zm+v", "Zm/v", "Zm9v\n", "Zm 9v", "AAAAA"};
@@ -224,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_secret_can_be_replaced),
         cmocka_unit_test(base64url_goes_both_ways),
         cmocka_unit_test(base64url_is_strict),
+        cmocka_unit_test(base64_is_the_padded_one),
         cmocka_unit_test(compares_secrets),
         cmocka_unit_test(threads_never_make_the_same),
     };

@@ -199,7 +199,8 @@ static void op_intent(struct room *base, struct str id, struct str key, const st
                 fail_msg("%s makes intent %.*s twice", room->decider->service, STR_ARG(id));
             return;
         }
-    test_room_check_topic(STR("intent/payment"), message);
+    test_room_check_topic(message->type == MESSAGE_INTENT_SEND_NOTICE ? STR("intent/notice") : STR("intent/payment"),
+                          message);
     room->intents = mem_realloc(room->intents, (room->intent_count + 1) * sizeof(*room->intents));
     room->intents[room->intent_count++] = (struct test_intent){arena_dup(&room->kept, id), arena_dup(&room->kept, key),
                                                                test_room_message_copy(message, &room->kept)};
