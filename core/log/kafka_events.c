@@ -133,6 +133,8 @@ bool kafka_err_no_broker(struct err *err, const char *brokers) {
 
 /* A broker that cannot be reached is an error to librdkafka, but it goes on by itself. */
 void kafka_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    if (strcmp(facility, "CONFWARN") == 0)
+        return; /* that a setting is experimental: chosen knowingly, said by each client anew */
     enum log_level ours = level <= 2 ? LOG_ERROR : level <= 4 ? LOG_WARN : level <= 6 ? LOG_INFO : LOG_DEBUG;
     int64_t unsaid = may_be_said(facility);
     if (strcmp(facility, "FAIL") == 0)
