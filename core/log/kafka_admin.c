@@ -76,28 +76,46 @@ static const struct rd_kafka_metadata_topic *find(const struct rd_kafka_metadata
     return NULL;
 }
 
+/* The broker that was asked knows the leaders, but each of those has to hear of it, too. */
+static bool leaders_answer(struct kafka_log *log, const struct log_topic_spec *specs, size_t count, struct err *err) {
+    size_t partitions = 0, k = 0;
+    for (size_t i = 0; i < count; i++)
+        partitions += (size_t)specs[i].partitions;
+    struct log_position *ends = mem_alloc((partitions + 1) * sizeof *ends);
+    for (size_t i = 0; i < count; i++)
+        for (int32_t p = 0; p < specs[i].partitions; p++)
+            ends[k++] = (struct log_position){.topic = str_from(specs[i].name), .partition = p};
+    bool ok = kafka_ends(&log->base, ends, partitions, false, err);
+    free(ends);
+    return ok;
+}
+
+static bool all_have_leaders(struct kafka_log *log, const struct log_topic_spec *specs, size_t count, struct err *err) {
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(log->admin, 1, NULL, &metadata, KAFKA_CALL_TIMEOUT_MS);
+    if (code)
+        return kafka_err_set(err, code, "asking Kafka for its topics");
+    const char *waits_for = NULL;
+    for (size_t i = 0; !waits_for && i < count; i++) {
+        const struct rd_kafka_metadata_topic *topic = find(metadata, specs[i].name);
+        if (!topic || !has_leaders(topic))
+            waits_for = specs[i].name;
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return !waits_for ||
+           err_set(err, ERR_LOG_UNAVAILABLE, "topic %s was made, but has no leader for each partition yet", waits_for);
+}
+
 static bool wait_until_usable(struct kafka_log *log, const struct log_topic_spec *specs, size_t count,
                               struct err *err) {
     int64_t until_us = clock_monotonic_us() + KAFKA_CALL_TIMEOUT_MS * INT64_C(1000);
-    for (;;) {
-        const struct rd_kafka_metadata *metadata;
-        rd_kafka_resp_err_t code = rd_kafka_metadata(log->admin, 1, NULL, &metadata, KAFKA_CALL_TIMEOUT_MS);
-        if (code)
-            return kafka_err_set(err, code, "asking Kafka for its topics");
-        const char *waits_for = NULL;
-        for (size_t i = 0; !waits_for && i < count; i++) {
-            const struct rd_kafka_metadata_topic *topic = find(metadata, specs[i].name);
-            if (!topic || !has_leaders(topic))
-                waits_for = specs[i].name;
-        }
-        rd_kafka_metadata_destroy(metadata);
-        if (!waits_for)
-            return true;
-        if (clock_monotonic_us() > until_us)
-            return err_set(err, ERR_LOG_UNAVAILABLE, "topic %s was made, but has no leader for each partition yet",
-                           waits_for);
+    struct err why = {0};
+    while (!all_have_leaders(log, specs, count, &why) || !leaders_answer(log, specs, count, &why)) {
+        if ((why.kind != ERR_LOG_UNAVAILABLE && why.kind != ERR_NOT_FOUND) || clock_monotonic_us() > until_us)
+            return err_set(err, why.kind, "%s", why.detail);
         clock_sleep_ms(20);
     }
+    return true;
 }
 
 /* Which of them are missing; none may be missing when another stands with other partitions. */

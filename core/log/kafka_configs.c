@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "core/base/clock.h"
 #include "core/base/config.h"
 
 bool kafka_replication(int brokers, struct kafka_replication *ret, struct err *err) {
@@ -159,6 +160,19 @@ bool kafka_topics_compare(struct log *base, const struct log_topic_spec *specs, 
 
 /* ---- mending ---- */
 
+/* The topics are there; the broker that is asked may not have heard of all yet, if they were only just made. */
+static bool configs_await(struct kafka_log *log, const struct log_topic_spec *specs, size_t count, struct configs *ret,
+                          struct err *err) {
+    int64_t until_us = clock_monotonic_us() + KAFKA_CALL_TIMEOUT_MS * INT64_C(1000);
+    struct err why = {0};
+    while (!configs_ask(log, specs, count, ret, &why)) {
+        if (why.kind != ERR_NOT_FOUND || clock_monotonic_us() > until_us)
+            return err_set(err, why.kind, "%s", why.detail);
+        clock_sleep_ms(20);
+    }
+    return true;
+}
+
 static bool is_ours(const struct kafka_setting *wanted, const char *name) {
     for (size_t i = 0; i < KAFKA_TOPIC_SETTINGS; i++)
         if (strcmp(wanted[i].name, name) == 0)
@@ -210,7 +224,7 @@ bool kafka_topics_mend(struct log *base, const struct log_topic_spec *specs, siz
     int64_t *replicas = mem_zalloc(count * sizeof *replicas);
     rd_kafka_ConfigResource_t **resources = mem_alloc(count * sizeof *resources);
     bool ok = replicas_ask(log, specs, count, &brokers, replicas, err) &&
-              kafka_replication(brokers, &replication, err) && configs_ask(log, specs, count, &configs, err);
+              kafka_replication(brokers, &replication, err) && configs_await(log, specs, count, &configs, err);
     for (size_t i = 0; ok && i < count; i++) {
         struct kafka_setting wanted[KAFKA_TOPIC_SETTINGS];
         kafka_topic_settings(&specs[i], &replication, replicas[i], wanted);
