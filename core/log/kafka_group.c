@@ -32,7 +32,7 @@ static void add_assigned(struct kafka_consumer *consumer, const rd_kafka_topic_p
 static void tell_assigned(struct kafka_consumer *consumer) {
     struct log_partition *all = mem_alloc((consumer->read_count + 1) * sizeof *all);
     size_t count = partitions_of(consumer, all);
-    if (count && consumer->listener.assigned)
+    if (consumer->listener.assigned)
         consumer->listener.assigned(consumer->listener.user, all, count);
     free(all);
 }

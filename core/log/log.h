@@ -128,7 +128,7 @@ int32_t log_partition_of(struct str key, int32_t partitions);
 struct log_listener {
     void *user;
     /* These partitions are this member's now. Nothing is read from one until log_consumer_seek gave it a position
-     * (allowed in here). */
+     * (allowed in here). count 0: there are more members than partitions, and this one has none for now. */
     void (*assigned)(void *user, const struct log_partition *partitions, size_t count);
     /* They are not this member's any more once this returns; the next owner gets them only after that.
      * lost: they were taken already (the member was thought dead); do not act for them. */

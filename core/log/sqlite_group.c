@@ -123,15 +123,22 @@ static struct partitions slots_to_give(const struct sqlog_consumer *consumer) {
     return partitions;
 }
 
-static struct partitions slots_take(struct sqlog_consumer *consumer) {
+/* ret_none: there is none for this member, not even one that another has yet to give. */
+static struct partitions slots_take(struct sqlog_consumer *consumer, bool *ret_none) {
     struct partitions partitions;
     struct sqlog_group *group = consumer->group;
     partitions_init(&partitions, group->slot_count);
-    for (size_t i = 0; i < group->slot_count; i++)
-        if (!group->slots[i].owner && group->slots[i].target == consumer) {
-            group->slots[i].owner = consumer;
-            partitions_add(&partitions, group->slots[i].partition);
+    *ret_none = true;
+    for (size_t i = 0; i < group->slot_count; i++) {
+        struct sqlog_slot *slot = &group->slots[i];
+        if (slot->target != consumer)
+            continue;
+        *ret_none = false;
+        if (!slot->owner) {
+            slot->owner = consumer;
+            partitions_add(&partitions, slot->partition);
         }
+    }
     return partitions;
 }
 
@@ -155,8 +162,8 @@ static bool give(struct sqlog_consumer *consumer, const struct partitions *parti
     return true;
 }
 
-static bool receive(struct sqlog_consumer *consumer, const struct partitions *partitions) {
-    if (!partitions->count)
+static bool receive(struct sqlog_consumer *consumer, const struct partitions *partitions, bool none) {
+    if (!partitions->count && !none)
         return false;
     for (size_t i = 0; i < partitions->count; i++)
         sqlog_read_add(consumer, partitions->items[i]);
@@ -180,10 +187,11 @@ bool sqlog_group_step(struct sqlog_consumer *consumer) {
 
     pthread_mutex_lock(&log->mutex);
     slots_free(consumer->group, &given);
-    struct partitions taken = slots_take(consumer);
+    bool none;
+    struct partitions taken = slots_take(consumer, &none);
     pthread_mutex_unlock(&log->mutex);
 
-    called |= receive(consumer, &taken);
+    called |= receive(consumer, &taken, none);
     partitions_free(&given);
     partitions_free(&taken);
     return called;
