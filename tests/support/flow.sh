@@ -4,8 +4,8 @@
 
 export ORDERLOG_BIN=${ORDERLOG_BIN:-$root/build/orderlog}
 feeder='' shopper='' held=()
-# A process of the stack that a test made stand still; further processes that it started.
-stopped='' guests=()
+# Processes of the stack that a test made stand still; further processes that it started.
+stopped=() guests=()
 # Options of infra/local/up.
 up_options=()
 # What the feed sells.
@@ -35,7 +35,7 @@ flow_start() {
 # Fails a test that passed, too, when a process did not end well.
 flow_end() {
     local status=$? name
-    [ -z "$stopped" ] || kill -CONT "$stopped" 2>/dev/null || true
+    all_go_on
     for name in "${guests[@]}"; do
         kill "$name" 2>/dev/null || true
     done
@@ -133,6 +133,20 @@ service_back() {
         [ "$name" = "$1" ] || others+=("$name")
     done
     held=("${others[@]}")
+}
+
+stand_still() {
+    local pid
+    pid=$(service_pid "$1") && kill -STOP "$pid" || fail "no pid of $1"
+    stopped+=("$pid")
+}
+
+all_go_on() {
+    local pid
+    for pid in "${stopped[@]}"; do
+        kill -CONT "$pid" 2>/dev/null || true
+    done
+    stopped=()
 }
 
 # A shopper who goes on meanwhile, and says in the end whether all was as it must be (tests/support/away.py).

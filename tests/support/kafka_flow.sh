@@ -32,7 +32,7 @@ kafka_tool() {
 
 # The shards of a decider that a process runs, as its /readyz?verbose has them: shards_of PROCESS SERVICE
 shards_of() {
-    curl -fsS -m 5 "http://$(<"$run/$1.listen")/readyz?verbose" | grep -cE "^(ok|warning) +(decider|view) $2/[0-9]+" || true
+    curl -s -m 5 "http://$(<"$run/$1.listen")/readyz?verbose" | grep -cE "^(ok|warning) +(decider|view) $2/[0-9]+" || true
 }
 
 # until_within SECONDS WHAT COMMAND...
@@ -43,4 +43,67 @@ until_within() {
         [ "$(uptime_s)" -lt "$deadline" ] || fail "$what: not in time"
         sleep 0.1
     done
+}
+
+# --- several processes of each decider and projector --------------------------------------------------------------------
+
+# One process of each kind, as roles name it, and what its shards are called by /readyz?verbose.
+partitions=4 # of each topic, as topics apply makes them
+kinds=(consume-checkout:checkout consume-orders:orders consume-inventory:inventory consume-payments:payments
+    consume-fulfilment:fulfilment project-redis:redis-view-orders project-postgres:postgres-view-orders)
+
+has_shards() {
+    [ "$(shards_of "$1" "$2")" -ge "$3" ]
+}
+
+# Two processes of a kind have all of its shards, and each has some.
+is_shared() {
+    local one other
+    one=$(shards_of "$1" "$2") other=$(shards_of "$1-2" "$2")
+    [ "$one" -ge 1 ] && [ "$other" -ge 1 ] && [ $((one + other)) = "$partitions" ]
+}
+
+all_shared() {
+    local kind
+    for kind in "${kinds[@]}"; do
+        until_within 120 "sharing of $kind" is_shared "${kind%:*}" "${kind#*:}"
+    done
+}
+
+# one_has_all PROCESS KIND
+one_has_all() {
+    until_within 120 "$1 taking over all of ${2#*:}" has_shards "$1" "${2#*:}" "$partitions"
+}
+
+# --- brokers ------------------------------------------------------------------------------------------------------------
+
+# Of orderlog's own processes.
+remember_pids() {
+    local name
+    declare -gA pids
+    for name in "${roles[@]}"; do
+        pids[$name]=$(service_pid "$name")
+    done
+}
+
+none_was_started_again() {
+    local name
+    for name in "${roles[@]}"; do
+        [ "$(service_pid "$name")" = "${pids[$name]}" ] || fail "$name was started again"
+    done
+}
+
+# Partitions that not all of their brokers have whole; nothing when the brokers do not say.
+under_replicated() {
+    kafka_tool org.apache.kafka.tools.TopicCommand --bootstrap-server "$kafka_servers" --describe \
+        --under-replicated-partitions 2>/dev/null
+}
+
+broker_is_missed() {
+    under_replicated | grep -q .
+}
+
+all_in_sync() {
+    local out
+    out=$(under_replicated) && [ -z "$out" ]
 }
