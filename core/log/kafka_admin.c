@@ -108,7 +108,7 @@ static bool all_have_leaders(struct kafka_log *log, const struct log_topic_spec 
 
 static bool wait_until_usable(struct kafka_log *log, const struct log_topic_spec *specs, size_t count,
                               struct err *err) {
-    int64_t until_us = clock_monotonic_us() + KAFKA_CALL_TIMEOUT_MS * INT64_C(1000);
+    int64_t until_us = clock_monotonic_us() + KAFKA_USABLE_TIMEOUT_MS * INT64_C(1000);
     struct err why = {0};
     while (!all_have_leaders(log, specs, count, &why) || !leaders_answer(log, specs, count, &why)) {
         if ((why.kind != ERR_LOG_UNAVAILABLE && why.kind != ERR_NOT_FOUND) || clock_monotonic_us() > until_us)

@@ -163,7 +163,7 @@ bool kafka_topics_compare(struct log *base, const struct log_topic_spec *specs, 
 /* The topics are there; the broker that is asked may not have heard of all yet, if they were only just made. */
 static bool configs_await(struct kafka_log *log, const struct log_topic_spec *specs, size_t count, struct configs *ret,
                           struct err *err) {
-    int64_t until_us = clock_monotonic_us() + KAFKA_CALL_TIMEOUT_MS * INT64_C(1000);
+    int64_t until_us = clock_monotonic_us() + KAFKA_USABLE_TIMEOUT_MS * INT64_C(1000);
     struct err why = {0};
     while (!configs_ask(log, specs, count, ret, &why)) {
         if (why.kind != ERR_NOT_FOUND || clock_monotonic_us() > until_us)

@@ -25,6 +25,7 @@
 
 enum {
     KAFKA_CALL_TIMEOUT_MS = 8000,                     /* of a question to the brokers */
+    KAFKA_USABLE_TIMEOUT_MS = 60000,                  /* until all brokers know of topics that were just made */
     KAFKA_TOPIC_MESSAGE_MAX = 2 << 20,                /* max.message.bytes of our topics */
     KAFKA_MESSAGE_MAX = LOG_RECORD_MAX + (256 << 10), /* a record with its headers' framing */
 };
