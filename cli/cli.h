@@ -24,11 +24,12 @@ struct cli_command {
 extern const char up_help[], api_help[], consume_help[], project_help[];
 extern const char tail_help[], lag_help[], top_help[], topics_help[], verify_help[], feed_help[], provider_help[],
     dlq_help[], payments_help[], bench_help[], export_help[];
-extern const char rebuild_help[], schemas_help[], archive_help[], restore_help[];
+extern const char rebuild_help[], repair_help[], schemas_help[], archive_help[], restore_help[];
 int schemas_main(int argc, char **argv);
 int archive_main(int argc, char **argv);
 int restore_main(int argc, char **argv);
 int rebuild_main(int argc, char **argv);
+int repair_main(int argc, char **argv);
 int up_main(int argc, char **argv);
 int api_main(int argc, char **argv);
 int consume_main(int argc, char **argv);

@@ -26,6 +26,7 @@ static const struct cli_command commands[] = {
     {"verify", "Check that what always holds does hold", verify_help, verify_main},
     {"rebuild", "Make read models and deciders' tables anew from the log, beside the live ones", rebuild_help,
      rebuild_main},
+    {"repair", "Bring a PostgreSQL that was put back alone up to its log", repair_help, repair_main},
     {"dlq", "List, retry or drop what the deciders set aside", dlq_help, dlq_main},
     {"payments", "List and retry what stands open with the payment provider", payments_help, payments_main},
     {"feed", "Send shopping baskets through the HTTP API", feed_help, feed_main},

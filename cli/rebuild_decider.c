@@ -319,7 +319,12 @@ static bool shard_rebuild(struct decider_shard *shard, struct err *err) {
     return true;
 }
 
-static void shard_close(struct decider_shard *shard) {
+bool decider_shard_fold(struct decider_shard *shard, const struct state_shard *state, struct err *err) {
+    return ranges_make(shard, err) && ranges_extend(shard, err) && parked_read(shard, err) &&
+           records_fold(shard, state, REBUILD_FOLD, err);
+}
+
+void decider_shard_free(struct decider_shard *shard) {
     fold_room_free(&shard->room);
     sequences_free(&shard->folded);
     map_free(&shard->parked, NULL);
@@ -356,7 +361,7 @@ static bool shards_rebuild(const struct rebuild_decider_config *config, int32_t 
         ok = pg_open(config->database_url, settings, &shard.pg, err) && shard_rebuild(&shard, err);
         ok = ok || err_wrap(err, "shard %d", i);
         pg_close(shard.pg);
-        shard_close(&shard);
+        decider_shard_free(&shard);
     }
     return ok;
 }

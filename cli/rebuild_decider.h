@@ -61,5 +61,9 @@ CHECK_RESULT bool decider_rows_compare(struct decider_shard *shard, struct err *
  * locked and the fold at its place. *ret_mended: how many rows. */
 CHECK_RESULT bool decider_rows_mend(struct decider_shard *shard, int64_t *ret_mended, struct err *err);
 void decider_sql_free(struct decider_sql *sql);
+/* Folds, from the beginning, what a shard that stands at `state` has decided and read. `room` is initialised. */
+CHECK_RESULT bool decider_shard_fold(struct decider_shard *shard, const struct state_shard *state, struct err *err);
+/* All but the connection. */
+void decider_shard_free(struct decider_shard *shard);
 
 #endif

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# ctest: TIMEOUT=300 RUN_SERIAL=ON
+# PostgreSQL, put back alone in the middle of a feed: the deciders halt, `orderlog repair` brings it up to the log, the feed
+# goes on to its end, and nothing is placed, charged or numbered twice.
+set -euo pipefail
+. "$(dirname "$0")/../support/flow.sh"
+
+baskets=300
+
+is_halted() {
+    curl -sS -m 5 "$ORDERLOG_API/readyz?verbose" | grep -q 'PostgreSQL is of an earlier time than the log'
+}
+
+# The feed stands still while the database is dumped or put back, and what it has under way goes on.
+feed_holds() {
+    kill -STOP "$feeder"
+    stopped=$feeder
+}
+
+feed_goes_on() {
+    kill -CONT "$feeder"
+    stopped=''
+}
+
+flow_start
+first_baskets "$baskets" "$dir/baskets.csv"
+baskets_file=$dir/baskets.csv
+feed_start "$baskets" 8
+await_orders 40
+feed_holds
+pg_dump -Fc "$DATABASE_URL" >"$dir/backup"
+feed_goes_on
+await_orders 150
+feed_holds
+status=0
+"$ORDERLOG_BIN" repair >"$dir/refused" 2>&1 || status=$?
+[ "$status" = 2 ] && grep -q 'stop every process' "$dir/refused" || fail "a shop at work was repaired: $(cat "$dir/refused")"
+
+service_stop up
+pg_restore --clean --if-exists -d "$DATABASE_URL" "$dir/backup"
+service_start up "$ORDERLOG_BIN" up
+service_await up 60 is_halted
+feed_goes_on # its writes are acknowledged, and wait
+service_stop up
+
+status=0
+"$ORDERLOG_BIN" repair --dry-run --output json >"$dir/dry.json" || status=$?
+[ "$status" = 1 ] || fail "repair --dry-run ended with status $status"
+"$ORDERLOG_BIN" repair --output json >"$dir/repair.json" || fail "repair ended with status $?"
+cat "$dir/repair.json"
+python3 - "$dir/dry.json" "$dir/repair.json" <<'PY' || fail "repair did not do what its dry run said"
+import json, sys
+dry, done = (json.load(open(path)) for path in sys.argv[1:])
+same = dry["shards"] == done["shards"] and dry["records_ahead"] == done["records_ahead"] > 100
+sys.exit(not (same and done["repaired"] and not dry["repaired"]))
+PY
+"$ORDERLOG_BIN" repair --output json >"$dir/again.json" || fail "a repair of what is repaired ended with status $?"
+grep -q '"repaired":false,"records_ahead":0' "$dir/again.json" || fail "repaired twice: $(cat "$dir/again.json")"
+
+up_start
+feed_finish "$baskets"
+settle_and_verify
+"$ORDERLOG_BIN" rebuild --diff deciders >/dev/null || fail "the deciders' tables are not what the log comes to"
