@@ -12,6 +12,7 @@
 #include "api/probes.h"
 #include "api/server.h"
 #include "cli/cli.h"
+#include "cli/process_notifier.h"
 #include "cli/process_projectors.h"
 #include "cli/process_settings.h"
 #include "consumers/gauges.h"
@@ -41,6 +42,7 @@ struct process {
     const char *database_url;
     const char *redis_url;
     struct loop *loop;
+    struct notifier_role *notifier;
     struct projectors *projectors;
     struct gauges *gauges;
     atomic_bool stop;
@@ -52,6 +54,10 @@ struct process {
 };
 
 bool process_add_decider(struct process_roles *roles, struct str service) {
+    if (str_eq(service, STR("notifier"))) {
+        roles->notifies = true;
+        return true;
+    }
     for (size_t i = 0; i < sizeof all_deciders / sizeof all_deciders[0]; i++) {
         if (!str_eq(service, str_from(all_deciders[i]->service)))
             continue;
@@ -82,6 +88,8 @@ static bool migrate(struct process *process, struct err *err) {
     const struct process_roles *roles = process->roles;
     struct pg *pg;
     if (roles->decider_count && !loop_migrate(process->database_url, roles->deciders, roles->decider_count, err))
+        return false;
+    if (process->notifier && !notifier_role_migrate(process->notifier, err))
         return false;
     if (!roles->projects[PROCESS_POSTGRES])
         return true;
@@ -118,8 +126,14 @@ static bool start_projectors(struct process *process, struct err *err) {
            projectors_start(&config, &process->projectors, err);
 }
 
+static bool start_notifier(struct process *process, struct err *err) {
+    return !process->notifier ||
+           notifier_role_start(process->notifier, process->log, &process->shop, &process->locations, err);
+}
+
 static bool start_deciding(struct process *process, struct err *err) {
-    return (process->loop || start_loop(process, err)) && (process->projectors || start_projectors(process, err));
+    return (process->loop || start_loop(process, err)) && (process->projectors || start_projectors(process, err)) &&
+           start_notifier(process, err);
 }
 
 /* The API takes writes at once; deciders and views follow as soon as PostgreSQL answers. */
@@ -158,6 +172,9 @@ static bool is_ready(void *user, struct buf *why) {
     }
     if (process->loop && !loop_ready(process->loop, why))
         return false;
+    /* Who sells must not be taken for unready because nobody can be told of it. */
+    if (process->notifier && !process->roles->api && !notifier_role_ready(process->notifier, why))
+        return false;
     if (process->projectors && !projectors_run(process->projectors)) {
         buf_printf(why, "a projector has stopped; the log says why");
         return false;
@@ -173,6 +190,8 @@ static void report(void *user, struct checks *checks) {
         gauges_check(process->gauges, checks);
     if (process->loop)
         loop_check(process->loop, checks);
+    if (process->notifier)
+        notifier_role_check(process->notifier, checks);
     if (process->projectors)
         projectors_check(process->projectors, checks);
 }
@@ -198,12 +217,13 @@ static void raise_descriptor_limit(void) {
 
 static bool load_settings(struct process *process, struct err *err) {
     const struct process_roles *roles = process->roles;
-    bool postgres = roles->api || roles->decider_count || roles->projects[PROCESS_POSTGRES];
+    bool postgres = roles->api || roles->decider_count || roles->notifies || roles->projects[PROCESS_POSTGRES];
     bool redis = roles->api || roles->projects[PROCESS_REDIS];
     return process_shop_load(&process->shop, &process->locations, err) &&
            (!postgres || config_require("DATABASE_URL", &process->database_url, err)) &&
            (!redis || config_require("REDIS_URL", &process->redis_url, err)) &&
-           (!makes_calls(roles) || process_provider_open(&process->provider, err));
+           (!makes_calls(roles) || process_provider_open(&process->provider, err)) &&
+           (!roles->notifies || notifier_role_open(process->database_url, &process->notifier, err));
 }
 
 static bool start_probes(struct process *process, struct err *err) {
@@ -243,7 +263,8 @@ static bool start_api(struct process *process, struct err *err) {
 static bool start_gauges(struct process *process, struct err *err) {
     const struct gauges_config config = {
         .log = process->log, .database_url = process->database_url, .redis_url = process->redis_url};
-    return !process->roles->decider_count || gauges_start(&config, &process->gauges, err);
+    return (!process->roles->decider_count && !process->roles->notifies) ||
+           gauges_start(&config, &process->gauges, err);
 }
 
 static bool start_roles(struct process *process, struct err *err) {
@@ -265,6 +286,7 @@ static void stop(struct process *process) {
     api_stop(process->api);
     probes_stop(process->probes);
     loop_stop(process->loop);
+    notifier_role_close(process->notifier);
     projectors_stop(process->projectors);
     gauges_stop(process->gauges);
     provider_close(process->provider);

@@ -42,6 +42,14 @@
     "  ORDERLOG_RATE_OPERATOR, ORDERLOG_RATE_OPERATOR_BURST   the same by operator (2000, 20000)\n" \
     "  ORDERLOG_SHED_LAG_RECORDS          records that may wait to be decided until writes are refused (200000; 0: any)\n" \
     "  ORDERLOG_SHED_LAG_SECONDS          that the oldest of them may have waited by then (30; 0: any)\n"
+#define SETTINGS_MAIL \
+    "  ORDERLOG_MAIL                      smtp://, smtps:// or smtp+plain://[USER:PASSWORD@]HOST[:PORT], or ses://[SET]\n" \
+    "  ORDERLOG_MAIL_FROM                 the address that e-mails come from\n"
+#define SETTINGS_MAIL_MORE \
+    "  ORDERLOG_SHOP_NAME                 that they come from and speak of (orderlog)\n" \
+    "  ORDERLOG_MAIL_WITHIN_SECONDS       how old an event may be to be told of (86400)\n" \
+    "  ORDERLOG_CLAIMS                    where it is noted what was sent: postgresql://... or dynamodb://TABLE\n" \
+    "                                     (DATABASE_URL)\n"
 #define SETTINGS_LEVEL \
     "  ORDERLOG_LOG_LEVEL                 debug, info, warn or error (info)\n"
 #define SETTINGS_KAFKA \
@@ -70,6 +78,8 @@ const char up_help[] =
     SETTINGS_PROVIDER_MORE SETTINGS_SHOP
     "  ORDERLOG_PARTITIONS                of each topic, when the log is made (4)\n"
     SETTINGS_TIMES SETTINGS_API SETTINGS_LEVEL
+    "and to tell shoppers by e-mail\n"
+    SETTINGS_MAIL SETTINGS_MAIL_MORE
     "\n"
     EXIT_CODES
     "\n"
@@ -100,6 +110,7 @@ const char consume_help[] =
     "\n"
     "Runs deciders alone, over Kafka: checkout, orders, inventory, payments, fulfilment. Those of one process are fused:\n"
     "what one says to another goes to it in memory. Several processes may run the same; they share its partitions.\n"
+    "The notifier tells shoppers by e-mail what becomes of their orders; it must be named, as it is not one of all.\n"
     ENDS
     "\n"
     "Options:\n"
@@ -108,6 +119,8 @@ const char consume_help[] =
     SETTINGS SETTINGS_KAFKA SETTINGS_DATABASE
     "for payments also\n"
     SETTINGS_PROVIDER SETTINGS_PROVIDER_MORE
+    "for the notifier also\n"
+    SETTINGS_MAIL SETTINGS_MAIL_MORE
     "and if need be\n"
     SETTINGS_PROBES SETTINGS_SHOP SETTINGS_TIMES SETTINGS_LEVEL
     "\n"
@@ -115,7 +128,8 @@ const char consume_help[] =
     "\n"
     "Examples:\n"
     "  orderlog consume all\n"
-    "  orderlog consume orders,payments --listen 0.0.0.0:9101\n";
+    "  orderlog consume orders,payments --listen 0.0.0.0:9101\n"
+    "  ORDERLOG_MAIL=smtp://relay.example.com ORDERLOG_MAIL_FROM=shop@example.com orderlog consume notifier\n";
 
 const char project_help[] =
     "Usage: orderlog project redis|postgres [--listen ADDRESS]\n"
@@ -167,6 +181,7 @@ int up_main(int argc, char **argv) {
     if (!cli_no_operands(argc, argv))
         return CLI_USAGE;
     process_add_deciders(&roles);
+    roles.notifies = config_get("ORDERLOG_MAIL", NULL) != NULL;
     return process_run(&roles);
 }
 
@@ -187,7 +202,7 @@ static bool add_services(struct process_roles *roles, struct str services) {
         struct str service = str_cut(services, ',', &services);
         if (!process_add_decider(roles, service)) {
             (void)cli_usage_error(
-                "there is no decider '%.*s': checkout, orders, inventory, payments, fulfilment or all",
+                "there is no decider '%.*s': checkout, orders, inventory, payments, fulfilment, notifier or all",
                 STR_ARG(service));
             return false;
         }
@@ -200,7 +215,7 @@ int consume_main(int argc, char **argv) {
     int status = parse_listen(argc, argv);
     if (status != CLI_OK)
         return status;
-    const char *services = operand(argc, argv, "checkout, orders, inventory, payments, fulfilment or all");
+    const char *services = operand(argc, argv, "checkout, orders, inventory, payments, fulfilment, notifier or all");
     return services && add_services(&roles, str_from(services)) ? process_run(&roles) : CLI_USAGE;
 }
 

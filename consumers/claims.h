@@ -17,8 +17,8 @@
 
 struct claims;
 
-/* Longer than a try to send can last. */
-enum { CLAIM_HOLD_MS = 60000, CLAIM_KEPT_DAYS = 90 };
+/* Longer than a try to send can last (MAILER_TIMEOUT_MS, and the look for an address). */
+enum { CLAIM_HOLD_MS = 30000, CLAIM_KEPT_DAYS = 90 };
 
 enum claim_state {
     CLAIM_TAKEN, /* ours to send */

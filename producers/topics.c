@@ -7,11 +7,11 @@
 
 enum { DAY_MS = 24 * 3600 * 1000 };
 
-/* Deciders read the API's facts and every .requests; what they read can be set aside. */
+/* Deciders (and the notifier) read the API's facts and every .requests; what they read can be set aside. */
 static bool has_dead_letters(struct str topic) {
     return str_ends_with(topic, STR(".requests.v1")) || str_eq(topic, STR(TOPIC_CART_EVENTS)) ||
-           str_eq(topic, STR(TOPIC_RESERVATION_EVENTS)) || str_eq(topic, STR(TOPIC_PAYMENT_EVENTS)) ||
-           str_eq(topic, STR(TOPIC_FULFILMENT_EVENTS));
+           str_eq(topic, STR(TOPIC_ORDER_EVENTS)) || str_eq(topic, STR(TOPIC_RESERVATION_EVENTS)) ||
+           str_eq(topic, STR(TOPIC_PAYMENT_EVENTS)) || str_eq(topic, STR(TOPIC_FULFILMENT_EVENTS));
 }
 
 static struct log_topic_spec spec_of(const char *name, int32_t partitions) {

@@ -50,8 +50,8 @@ static char *request_body(const struct ses *ses, const struct ses_mail *mail) {
     return body;
 }
 
-/* The rest is ours to mend (sending paused, no right), or passes. So is a sender that is not verified, which SES refuses
- * by the name that it also has for messages that it does not like. */
+/* The rest is ours to mend (sending paused, no right), or passes. So is a sender that is not verified, which SES
+ * refuses by the name that it also has for messages that it does not like. */
 static bool is_for_good(const struct http_answer *answer, const char *exception) {
     struct str body = buf_str(&answer->body);
     if (memmem(body.ptr, body.len, "not verified", 12))
