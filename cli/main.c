@@ -1,6 +1,7 @@
 /* orderlog: one binary, a table of subcommands. */
 #include "cli/cli.h"
 #include "cli/kafka_auth.h"
+#include "cli/secrets.h"
 #include "cli/wire_ids.h"
 
 #include "core/base/config.h"
@@ -95,7 +96,8 @@ static int help_main(int argc, char **argv) {
 
 /* The schemas' own command must work before a registry knows any. */
 static bool settings_load(const struct cli_command *command, struct err *err) {
-    return config_load(err) && kafka_auth_init(err) && (command->main == schemas_main || wire_ids_init(err));
+    return config_load(err) && secrets_init(err) && kafka_auth_init(err) &&
+           (command->main == schemas_main || wire_ids_init(err));
 }
 
 static int command_run(const struct cli_command *command, int argc, char **argv) {

@@ -12,6 +12,8 @@
 
 enum { CONFIG_FILE_MAX = 1024 * 1024 };
 
+static const struct str reference_prefix = {"secretsmanager:", 15};
+
 struct setting {
     struct setting *next;
     char *key;
@@ -23,6 +25,11 @@ static struct setting *from_file;
 /* Contents of KEY_FILE files by path, read once. */
 static struct setting *contents;
 static pthread_mutex_t contents_lock = PTHREAD_MUTEX_INITIALIZER;
+/* What references first stood for. */
+static struct setting *secrets;
+static pthread_mutex_t secrets_lock = PTHREAD_MUTEX_INITIALIZER;
+static config_secret_source *secret_source;
+static void *secret_user;
 
 static void setting_push(struct setting **list, struct str key, struct str value) {
     struct setting *setting = mem_alloc(sizeof *setting);
@@ -155,6 +162,78 @@ static bool content_find(const char *path, const char **ret, struct err *err) {
     return value != NULL;
 }
 
+/* ---- secrets ---- */
+
+void config_secrets_set(config_secret_source *source, void *user) {
+    secret_source = source;
+    secret_user = user;
+}
+
+static void wipe(struct buf *buf) {
+    if (buf->ptr)
+        explicit_bzero(buf->ptr, buf->len);
+    buf_free(buf);
+}
+#define SECRET_AUTO __attribute__((cleanup(wipe))) struct buf
+
+static bool fetch(const char *reference, bool again, struct buf *ret, struct err *err) {
+    if (!secret_source)
+        return err_set(err, ERR_CONFIG, "this program has no store of secrets");
+    if (!secret_source(secret_user, str_from(reference + reference_prefix.len), again, ret, err))
+        return false;
+    return !memchr(ret->ptr, '\0', ret->len) || err_set(err, ERR_CONFIG, "%s holds a zero byte", reference);
+}
+
+/* `value` as it is, or the secret that it stands for, which is kept. Nothing is locked while the store is asked. */
+static bool resolve(const char *value, const char **ret, struct err *err) {
+    *ret = value;
+    if (!str_starts_with(str_from(value), reference_prefix))
+        return true;
+    pthread_mutex_lock(&secrets_lock);
+    const char *known = setting_find(secrets, value);
+    pthread_mutex_unlock(&secrets_lock);
+    SECRET_AUTO secret = {0};
+    if (!known && !fetch(value, false, &secret, err))
+        return false;
+    pthread_mutex_lock(&secrets_lock);
+    if (!known && !(known = setting_find(secrets, value))) {
+        setting_push(&secrets, str_from(value), buf_str(&secret));
+        known = secrets->value;
+    }
+    pthread_mutex_unlock(&secrets_lock);
+    *ret = known;
+    return true;
+}
+
+bool config_fresh(const char *given, bool again, struct buf *ret, struct err *err) {
+    const char *reference = NULL;
+    pthread_mutex_lock(&secrets_lock);
+    for (const struct setting *at = secrets; at && !reference; at = at->next)
+        if (strcmp(at->value, given) == 0)
+            reference = at->key;
+    pthread_mutex_unlock(&secrets_lock);
+    buf_reset(ret);
+    if (reference)
+        return fetch(reference, again, ret, err);
+    buf_add_str(ret, str_from(given));
+    return true;
+}
+
+bool config_secrets_load(struct err *err) {
+    const char *ignored;
+    for (char **at = environ; *at; at++) {
+        struct str value, key = str_cut(str_from(*at), '=', &value);
+        if (value.ptr && !resolve(value.ptr, &ignored, err))
+            return err_wrap(err, "%.*s", STR_ARG(key));
+    }
+    for (const struct setting *at = from_file; at; at = at->next)
+        if (!resolve(at->value, &ignored, err))
+            return err_wrap(err, "%s", at->key);
+    return true;
+}
+
+/* ---- looking a setting up ---- */
+
 typedef const char *source_fn(const char *key);
 
 static const char *source_flags(const char *key) {
@@ -176,13 +255,11 @@ static bool config_find(const char *key, const char **ret, struct err *err) {
     buf_printf(&file_key, "%s_FILE", key);
     for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
         const char *value = sources[i](key);
-        if (value) {
-            *ret = value;
-            return true;
-        }
+        if (value)
+            return resolve(value, ret, err) || err_wrap(err, "%s", key);
         const char *path = sources[i](file_key.ptr);
         if (path && path[0])
-            return content_find(path, ret, err) || err_wrap(err, "%s", file_key.ptr);
+            return (content_find(path, &value, err) && resolve(value, ret, err)) || err_wrap(err, "%s", file_key.ptr);
     }
     *ret = NULL;
     return true;

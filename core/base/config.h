@@ -1,5 +1,9 @@
 /* Settings: flags win over the environment, which wins over the file named by ORDERLOG_CONFIG (lines KEY=value).
- * A setting KEY may also be given as KEY_FILE, a path whose content (less one trailing newline) is the value. */
+ * A setting KEY may also be given as KEY_FILE, a path whose content (less one trailing newline) is the value.
+ *
+ * A value "secretsmanager:NAME[#field]" stands for what a store of secrets holds under that name (config_secrets_set).
+ * What config_get and its kind answer for it is as it was when it was first asked for. Secrets change while the program
+ * runs: who opens connections passes on what config_get said, and asks config_fresh at each connect. */
 #ifndef ORDERLOG_BASE_CONFIG_H
 #define ORDERLOG_BASE_CONFIG_H
 
@@ -19,5 +23,15 @@ CHECK_RESULT bool config_int(const char *key, int64_t fallback, int64_t low, int
 /* A secret of at least `min_len` bytes from KEY, and KEY_PREVIOUS when set. */
 struct secret_pair;
 CHECK_RESULT bool config_secret(const char *key, size_t min_len, struct secret_pair *ret, struct err *err);
+
+/* Gives a secret of the store, the newest that it can; `again`: what it gave last is refused. Any thread; may block. */
+typedef bool config_secret_source(void *user, struct str reference, bool again, struct buf *ret, struct err *err);
+/* Main thread, before config_get and before there are others. */
+void config_secrets_set(config_secret_source *source, void *user);
+/* Asks for all secrets that the environment and the file name, so that what is missing is said at the start. */
+CHECK_RESULT bool config_secrets_load(struct err *err);
+/* What `given`, a text that this configuration has answered, is now: of a secret the newest value, else itself. Any
+ * thread; may block when it is a secret. */
+CHECK_RESULT bool config_fresh(const char *given, bool again, struct buf *ret, struct err *err);
 
 #endif

@@ -4,13 +4,16 @@
 #include <libpq-fe.h>
 #include <stdlib.h>
 
+#include "core/base/config.h"
+
 enum { PG_STATEMENTS_MAX = 256 };
 
 /* PostgreSQL counts microseconds from 2000-01-01. */
 #define PG_EPOCH_US INT64_C(946684800000000)
 
 struct pg {
-    PGconn *conn;
+    PGconn *conn; /* NULL: what to connect with could not be had */
+    char *url;    /* as it was given: what it stands for now is asked at each connect */
     char *settings;
     const char *statements[PG_STATEMENTS_MAX]; /* prepared on this connection, by address */
     int names[PG_STATEMENTS_MAX];
@@ -83,20 +86,78 @@ static void ignore_notice(void *user, const PGresult *result) {
     (void)result;
 }
 
-bool pg_open(const char *url, const char *settings, struct pg **ret, struct err *err) {
-    /* What comes before dbname may be overruled by the URL. A server that vanished must not hold us for hours. */
-    const char *keywords[] = {"tcp_user_timeout", "keepalives_idle",           "dbname",
-                              "connect_timeout",  "fallback_application_name", NULL};
-    const char *values[] = {"20000", "10", url, "5", "orderlog", NULL};
-    struct pg *pg = mem_zalloc(sizeof(*pg));
-    pg->conn = PQconnectdbParams(keywords, values, 1);
-    if (!pg->conn) {
-        free(pg);
-        return err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: no memory for a connection");
+/* ---- connecting ---- */
+
+/* The URL, and what goes with it where it does not say so itself (an empty one: no such setting). */
+struct login {
+    struct buf url, user, password;
+};
+
+static void login_free(struct login *login) {
+    for (struct buf *part = &login->url; part <= &login->password; part++) {
+        if (part->ptr)
+            explicit_bzero(part->ptr, part->len);
+        buf_free(part);
     }
+}
+#define LOGIN_AUTO __attribute__((cleanup(login_free))) struct login
+
+static bool login_get(const char *url, bool again, struct login *ret, struct err *err) {
+    const char *user = config_get("DATABASE_USER", ""), *password = config_get("DATABASE_PASSWORD", "");
+    return config_fresh(url, again, &ret->url, err) && config_fresh(user, again, &ret->user, err) &&
+           config_fresh(password, again, &ret->password, err);
+}
+
+static bool login_same(const struct login *a, const struct login *b) {
+    return str_eq(buf_str(&a->url), buf_str(&b->url)) && str_eq(buf_str(&a->user), buf_str(&b->user)) &&
+           str_eq(buf_str(&a->password), buf_str(&b->password));
+}
+
+/* libpq's own messages repeat parts of what cannot be parsed. A name alone is a database's. */
+static bool url_check(const struct login *login, struct err *err) {
+    const char *url = login->url.ptr ? login->url.ptr : "";
+    if (!strchr(url, '=') && !strstr(url, "://"))
+        return true;
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    PQconninfoFree(options);
+    return options || err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: its URL is not one that libpq understands");
+}
+
+static PGconn *dial(const struct login *login) {
+    /* What comes before dbname may be overruled by the URL. A server that vanished must not hold us for hours. An empty
+     * user or password is as none. */
+    const char *keywords[] = {"tcp_user_timeout", "keepalives_idle",           "user", "password", "dbname",
+                              "connect_timeout",  "fallback_application_name", NULL};
+    const char *values[] = {"20000", "10", login->user.ptr, login->password.ptr, login->url.ptr, "5", "orderlog", NULL};
+    return PQconnectdbParams(keywords, values, 1);
+}
+
+/* A password that is refused may have been changed since it was asked for. */
+static bool pg_connect(struct pg *pg, struct err *err) {
+    LOGIN_AUTO login = {0};
+    LOGIN_AUTO newer = {0};
+    struct err ignored = {0};
+    PQfinish(pg->conn);
+    pg->conn = NULL;
+    if (!login_get(pg->url, false, &login, err) || !url_check(&login, err))
+        return false;
+    pg->conn = dial(&login);
+    if (PQstatus(pg->conn) != CONNECTION_OK && PQconnectionUsedPassword(pg->conn) &&
+        login_get(pg->url, true, &newer, &ignored) && !login_same(&login, &newer) && url_check(&newer, &ignored)) {
+        PQfinish(pg->conn);
+        pg->conn = dial(&newer);
+    }
+    if (!pg->conn)
+        return err_set(err, ERR_STORE_UNAVAILABLE, "PostgreSQL: no memory for a connection");
     PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+    return settle(pg, err);
+}
+
+bool pg_open(const char *url, const char *settings, struct pg **ret, struct err *err) {
+    struct pg *pg = mem_zalloc(sizeof(*pg));
+    pg->url = mem_strdup(str_from(url));
     pg->settings = settings ? mem_strdup(str_from(settings)) : NULL;
-    if (!settle(pg, err)) {
+    if (!pg_connect(pg, err)) {
         pg_close(pg);
         return false;
     }
@@ -108,6 +169,8 @@ void pg_close(struct pg *pg) {
     if (!pg)
         return;
     PQfinish(pg->conn);
+    explicit_bzero(pg->url, strlen(pg->url));
+    free(pg->url);
     free(pg->settings);
     free(pg->alias_of);
     free(pg->alias);
@@ -115,8 +178,7 @@ void pg_close(struct pg *pg) {
 }
 
 bool pg_reset(struct pg *pg, struct err *err) {
-    PQreset(pg->conn);
-    return settle(pg, err);
+    return pg_connect(pg, err);
 }
 
 bool pg_connected(const struct pg *pg) {

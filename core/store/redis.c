@@ -5,27 +5,54 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/config.h"
 #include "core/store/redis_socket.h"
 
 struct redis {
+    char *url; /* as it was given: what it stands for now is asked at each connect */
     struct redis_address address;
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
     int fd; /* -1: not connected */
     redisReader *reader;
+    bool refused; /* the last greeting, for its password */
     struct buf out;
     redisReply **replies; /* of the last call */
     size_t reply_count;
     size_t reply_cap;
 };
 
-bool redis_open(const char *url, const struct redis_options *options, struct redis **ret, struct err *err) {
+/* Of a URL without them, REDIS_USER and REDIS_PASSWORD are taken. Settings that stand for secrets are asked for anew.
+ */
+static bool address_get(const char *url, bool again, struct redis_address *ret, struct err *err) {
+    BUF_AUTO text = {0};
+    const char *user = config_get("REDIS_USER", ""), *password = config_get("REDIS_PASSWORD", "");
     struct redis_address address = {0};
-    if (!redis_address_parse(url, &address, err)) {
+    bool ok =
+        config_fresh(url ? url : "", again, &text, err) && redis_address_parse(text.ptr ? text.ptr : "", &address, err);
+    if (text.ptr)
+        explicit_bzero(text.ptr, text.len);
+    if (ok && !address.password && *password && (ok = config_fresh(password, again, &text, err))) {
+        address.password = mem_strdup(buf_str(&text));
+        explicit_bzero(text.ptr, text.len);
+        if (!address.user && *user && (ok = config_fresh(user, again, &text, err)))
+            address.user = mem_strdup(buf_str(&text));
+    }
+    if (!ok) {
         redis_address_free(&address);
         return false;
     }
+    redis_address_free(ret);
+    *ret = address;
+    return true;
+}
+
+bool redis_open(const char *url, const struct redis_options *options, struct redis **ret, struct err *err) {
+    struct redis_address address = {0};
+    if (!address_get(url, false, &address, err))
+        return false;
     struct redis *redis = mem_zalloc(sizeof(*redis));
+    redis->url = mem_strdup(str_from(url));
     redis->address = address;
     redis->connect_timeout_ms = options && options->connect_timeout_ms ? options->connect_timeout_ms : 1000;
     redis->command_timeout_ms = options && options->command_timeout_ms ? options->command_timeout_ms : 2000;
@@ -63,6 +90,8 @@ void redis_close(struct redis *redis) {
     free(redis->replies);
     buf_free(&redis->out);
     redis_address_free(&redis->address);
+    explicit_bzero(redis->url, strlen(redis->url));
+    free(redis->url);
     free(redis);
 }
 
@@ -185,19 +214,47 @@ static bool greet(struct redis *redis, struct err *err) {
         return false;
     if (check_replies(redis, err))
         return true;
+    redis->refused = true;
     disconnect(redis);
     return err_wrap(err, "greeting Redis");
 }
 
-static bool connect_if_needed(struct redis *redis, struct err *err) {
-    if (redis->fd >= 0)
-        return true;
+static bool connect_now(struct redis *redis, struct err *err) {
     if (!redis_socket_connect(&redis->address, redis_deadline_us(redis->connect_timeout_ms), &redis->fd, err))
         return false;
     redis->reader = redisReaderCreate();
     if (!redis->reader)
         abort(); /* no memory */
     return greet(redis, err);
+}
+
+static char *password_copy(const struct redis *redis) {
+    return redis->address.password ? mem_strdup(str_from(redis->address.password)) : NULL;
+}
+
+static void password_free(char **password) {
+    if (*password)
+        explicit_bzero(*password, strlen(*password));
+    free(*password);
+}
+
+/* A password that is refused may have been changed since it was asked for. */
+static bool connect_if_needed(struct redis *redis, struct err *err) {
+    struct err ignored = {0};
+    if (redis->fd >= 0)
+        return true;
+    if (!address_get(redis->url, false, &redis->address, err))
+        return false;
+    __attribute__((cleanup(password_free))) char *before = password_copy(redis);
+    redis->refused = false;
+    if (connect_now(redis, err))
+        return true;
+    if (!redis->refused || !address_get(redis->url, true, &redis->address, &ignored) || !redis->address.password ||
+        (before && strcmp(before, redis->address.password) == 0) || !connect_now(redis, &ignored))
+        return false;
+    if (err)
+        *err = (struct err){0};
+    return true;
 }
 
 /* ---- commands ---- */

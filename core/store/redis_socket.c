@@ -133,6 +133,8 @@ void redis_address_free(struct redis_address *address) {
     free(address->host);
     free(address->port);
     free(address->user);
+    if (address->password)
+        explicit_bzero(address->password, strlen(address->password));
     free(address->password);
     *address = (struct redis_address){0};
 }

@@ -170,6 +170,49 @@ static void secrets_come_in_pairs(void **state) {
     assert_true(str_eq(pair.previous, STR("abcdefgh")));
 }
 
+static const char *kept_secret = "one";
+static int asked, asked_again;
+
+static bool a_store(void *user, struct str reference, bool again, struct buf *ret, struct err *err) {
+    (void)user;
+    asked++;
+    asked_again += again;
+    if (!str_eq(reference, STR("shop#password")))
+        return err_set(err, ERR_CONFIG, "no secret %.*s", STR_ARG(reference));
+    buf_add_str(ret, str_from(kept_secret));
+    return true;
+}
+
+static void secrets_stand_behind_references(void **state) {
+    (void)state;
+    const char *value;
+    struct err err = {0};
+    BUF_AUTO fresh = {0};
+    setenv("T_REFERENCE", "secretsmanager:shop#password", 1);
+    assert_false(config_require("T_REFERENCE", &value, &err));
+    assert_string_equal(err.detail, "T_REFERENCE: this program has no store of secrets");
+    assert_string_equal(config_get("T_REFERENCE", "fallback"), "fallback");
+
+    config_secrets_set(a_store, NULL);
+    assert_true(config_secrets_load(&err));
+    assert_string_equal(config_get("T_REFERENCE", NULL), "one");
+    assert_int_equal(asked, 1);
+    kept_secret = "two"; /* what was answered stays, and what it stands for now can be asked for */
+    assert_string_equal(config_get("T_REFERENCE", NULL), "one");
+    assert_true(config_fresh("one", true, &fresh, &err));
+    assert_true(str_eq(buf_str(&fresh), STR("two")));
+    assert_int_equal(asked_again, 1);
+    assert_true(config_fresh("no secret", false, &fresh, &err));
+    assert_true(str_eq(buf_str(&fresh), STR("no secret")));
+    assert_int_equal(asked, 2);
+
+    setenv("T_OTHER", "secretsmanager:other", 1);
+    assert_false(config_secrets_load(&err));
+    assert_string_equal(err.detail, "T_OTHER: no secret other");
+    unsetenv("T_OTHER");
+    unsetenv("T_REFERENCE");
+}
+
 static int make_folder(void **state) {
     (void)state;
     return mkdtemp(folder) ? 0 : -1;
@@ -196,6 +239,7 @@ int main(void) {
         cmocka_unit_test(require_says_what_is_missing),
         cmocka_unit_test(integers_have_limits),
         cmocka_unit_test(secrets_come_in_pairs),
+        cmocka_unit_test(secrets_stand_behind_references),
     };
     return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);
 }

@@ -11,17 +11,6 @@ is_halted() {
     curl -sS -m 5 "$ORDERLOG_API/readyz?verbose" | grep -q 'PostgreSQL is of an earlier time than the log'
 }
 
-# The feed stands still while the database is dumped or put back, and what it has under way goes on.
-feed_holds() {
-    kill -STOP "$feeder"
-    stopped=$feeder
-}
-
-feed_goes_on() {
-    kill -CONT "$feeder"
-    stopped=''
-}
-
 flow_start
 first_baskets "$baskets" "$dir/baskets.csv"
 baskets_file=$dir/baskets.csv

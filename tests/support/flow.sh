@@ -62,6 +62,17 @@ feed_start() {
     feeder=$!
 }
 
+# The feed stands still; what it has under way goes on.
+feed_holds() {
+    kill -STOP "$feeder"
+    stopped=$feeder
+}
+
+feed_goes_on() {
+    kill -CONT "$feeder"
+    stopped=''
+}
+
 feed_runs() {
     kill -0 "$feeder" 2>/dev/null
 }
