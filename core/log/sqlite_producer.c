@@ -43,10 +43,9 @@ static struct sqlog_append *append_new(const struct log_record *record) {
     stored.topic = STR_NULL;
     stored.partition = LOG_BY_KEY;
     stored.timestamp_us = 0;
-    size_t len = record_encoded_size(&stored);
-    struct sqlog_append *append = mem_alloc(sizeof *append + len);
+    size_t len;
+    struct sqlog_append *append = record_encode_behind(sizeof *append, &stored, &len);
     *append = (struct sqlog_append){.len = len, .offset = -1};
-    record_encode_to(append->bytes, &stored);
     return append;
 }
 

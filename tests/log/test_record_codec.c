@@ -9,6 +9,7 @@
 
 #include "core/log/append.h"
 #include "core/log/crc32c.h"
+#include "core/log/record_words.h"
 
 static const struct log_header some_headers[] = {
     {STR("ce_id"), STR("1")}, {STR(""), STR("")}, {STR("gone"), STR_NULL}, {STR("ce_id"), {"\0\1\2", 3}}};
@@ -31,6 +32,33 @@ static void assert_same_record(const struct log_record *a, const struct log_reco
     }
 }
 
+/* As this program writes them. */
+static const struct log_header our_headers[] = {
+    {STR("ce_specversion"), STR("1.0")},
+    {STR("ce_id"), STR("1")},
+    {STR("ce_source"), STR("/orderlog/orders/3")},
+    {STR("ce_type"), STR("shop.order.v1.OrderPlaced")},
+    {STR("ce_time"), STR("2026-01-01T00:00:00Z")},
+    {STR("ce_subject"), STR("key")},
+    {STR("ce_subject"), STR("another")},
+    {STR("content-type"), STR("application/avro")},
+    {STR("origin"), STR("orders/3")},
+    {STR("origin_seq"), STR("300")},
+    {STR("command_id"), STR("2")},
+    {STR("traceparent"), STR_NULL},
+    {STR("body_hash"), STR("")},
+};
+static const struct log_header nearly_ours[] = {
+    {STR("ce_specversion"), STR("2.0")},
+    {STR("content-type"), STR_NULL},
+    {STR("ce_subject"), STR_NULL},
+    {STR("ce_type"), STR("shop.order.v1.OrderForgotten")},
+    {STR("ce_type"), STR_NULL},
+    {STR("ce_type"), STR("x")},
+    {STR("CE_ID"), STR("1")},
+};
+static struct log_header very_many[40];
+
 static const struct log_record samples[] = {
     {.partition = LOG_BY_KEY},
     {.partition = LOG_BY_KEY, .key = STR(""), .value = STR("")},
@@ -43,16 +71,29 @@ static const struct log_record samples[] = {
      .headers = some_headers,
      .header_count = 4},
     {.topic = STR(""), .partition = 11, .timestamp_us = INT64_MIN, .headers = some_headers, .header_count = 1},
+    {.topic = STR("shop.stock.events.v1"),
+     .partition = 1,
+     .key = STR("key"),
+     .headers = our_headers,
+     .header_count = 13},
+    {.partition = LOG_BY_KEY, .headers = our_headers, .header_count = 13},
+    {.partition = LOG_BY_KEY, .key = STR(""), .headers = nearly_ours, .header_count = 7},
+    {.partition = LOG_BY_KEY, .headers = very_many, .header_count = 40},
 };
 enum { SAMPLES = sizeof samples / sizeof samples[0] };
 
 static void comes_back_as_it_was(void **state) {
     (void)state;
     BUF_AUTO bytes = {0};
+    for (size_t i = 0; i < 40; i++)
+        very_many[i] = our_headers[i % 13];
     for (size_t i = 0; i < SAMPLES; i++) {
-        size_t before = bytes.len;
+        size_t before = bytes.len, len;
         record_encode(&bytes, &samples[i]);
-        assert_int_equal(bytes.len - before, record_encoded_size(&samples[i]));
+        char *block = record_encode_behind(7, &samples[i], &len);
+        assert_int_equal(bytes.len - before, len);
+        assert_memory_equal(bytes.ptr + before, block + 7, len);
+        free(block);
     }
     struct arena arena;
     arena_init(&arena);
@@ -93,6 +134,55 @@ static void bytes_are_these(void **state) {
     assert_true(str_eq(buf_str(&bytes), golden));
 }
 
+static void short_bytes_are_these(void **state) {
+    (void)state;
+    const struct log_record record = {.topic = STR("shop.cart.events.v1"),
+                                      .partition = LOG_BY_KEY,
+                                      .key = STR("key"),
+                                      .headers = our_headers,
+                                      .header_count = 13};
+    /* length, flags, topic, key, thirteen headers */
+    static const struct str golden = STR("\x58\xc8"
+                                         "\x01"
+                                         "\x03key"
+                                         "\x0d\x01"
+                                         "\x02\x02"
+                                         "1"
+                                         "\x03\x13/orderlog/orders/3"
+                                         "\x04\x33"
+                                         "\x05\x15"
+                                         "2026-01-01T00:00:00Z"
+                                         "\x06\x07\x08"
+                                         "another"
+                                         "\x08\x09\x09orders/3"
+                                         "\x0a\x04"
+                                         "300"
+                                         "\x0b\x02"
+                                         "2"
+                                         "\x0c\x00\x0d\x01");
+    BUF_AUTO bytes = {0};
+    record_encode(&bytes, &record);
+    assert_true(str_eq(buf_str(&bytes), golden));
+}
+
+/* The numbers may never change their meaning either. */
+static void words_are_these(void **state) {
+    (void)state;
+    struct str word, other;
+    enum { RELEASED = 98 };
+    uint32_t count = 0, sum = 0;
+    while (record_word_get(count + 1, &word)) {
+        assert_int_equal(record_word_find(word), ++count);
+        if (count <= RELEASED)
+            sum = crc32c(sum, word.ptr, word.len);
+    }
+    assert_true(count >= RELEASED);
+    assert_int_equal(sum, 0xd7b5c0f1);
+    assert_false(record_word_get(0, &other));
+    assert_int_equal(record_word_find(STR("")), 0);
+    assert_int_equal(record_word_find(STR("shop.order")), 0);
+}
+
 static void refuses_what_is_cut_off(void **state) {
     (void)state;
     BUF_AUTO bytes = {0};
@@ -120,7 +210,13 @@ static void refuses_what_no_encoder_writes(void **state) {
     (void)state;
     static const struct str hostile[] = {
         STR("\x00"),                             /* no flags */
-        STR("\x01\x40"),                         /* an unknown flag */
+        STR("\x01\x40"),                         /* headers without a count */
+        STR("\x03\x40\x01\x0e"),                 /* a header of no number */
+        STR("\x03\x40\x01\x06"),                 /* as the key, but there is none */
+        STR("\x04\x40\x01\x04\x00"),             /* a type of no number */
+        STR("\x05\x60\x01\x01h\x00"),            /* headers of both kinds */
+        STR("\x04\x81\x01t\x01"),                /* topics of both kinds */
+        STR("\x03\x80\xe7\x07"),                 /* a topic of no number */
         STR("\x02\x00x"),                        /* a byte too many */
         STR("\x02\x20\x00"),                     /* headers, but none */
         STR("\x07\x20\xff\xff\xff\xff\x0f\x00"), /* 4 billion headers */
@@ -205,6 +301,7 @@ static void crc32c_is_castagnolis(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back_as_it_was),    cmocka_unit_test(bytes_are_these),
+        cmocka_unit_test(short_bytes_are_these),   cmocka_unit_test(words_are_these),
         cmocka_unit_test(refuses_what_is_cut_off), cmocka_unit_test(refuses_what_no_encoder_writes),
         cmocka_unit_test(survives_damaged_bytes),  cmocka_unit_test(varints_are_minimal),
         cmocka_unit_test(crc32c_is_castagnolis),
