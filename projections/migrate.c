@@ -3,8 +3,10 @@
 #include "projections/sql/001_views.h"
 #include "projections/sql/002_analysts.h"
 #include "projections/sql/003_history.h"
+#include "projections/sql/004_sets.h"
 
-static const char *const scripts[] = {sql_001_views, sql_002_analysts, sql_003_history}; /* version 1, 2, … */
+static const char *const scripts[] = {sql_001_views, sql_002_analysts, sql_003_history,
+                                      sql_004_sets}; /* version 1, 2, … */
 enum { VERSION = sizeof(scripts) / sizeof(scripts[0]) };
 
 /* For the rest of the transaction every name means the one in this schema. */
@@ -45,10 +47,25 @@ static bool make_schema(struct pg *pg, struct str schema, struct err *err) {
     return pg_script(pg, sql.ptr, err);
 }
 
+/* Scripts that are run again over what they made: the first ones make tables under names that are views since
+ * version 4. What stands on those is made again as well. */
+static const char clear_names[] = R"sql(
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['order_lines', 'stock_ledger'] LOOP
+        IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(name) AND relkind = 'v') THEN
+            EXECUTE format('DROP VIEW %I CASCADE', name);
+        END IF;
+    END LOOP;
+END $$;
+)sql";
+
 static bool run_scripts(struct pg *pg, struct str schema, struct err *err) {
     int64_t version = 0;
     if (!enter_schema(pg, schema, err) || !version_now(pg, &version, err) ||
-        (!version && !make_schema(pg, schema, err)))
+        (!version && (!make_schema(pg, schema, err) || !pg_script(pg, clear_names, err))))
         return false;
     for (; version < VERSION; version++) {
         PG_PARAMS_AUTO params = {0};

@@ -10,7 +10,9 @@ enum { PAGE = 1000 };
 /* A row of these holds several facts, as they came together: what a view shows of them is compared. */
 static const struct {
     const char *table, *view, *keys;
-} folded[] = {{"order_history", "order_events", "order_id,topic,partition,offset"}};
+} folded[] = {{"order_history", "order_events", "order_id,topic,partition,offset"},
+              {"order_goods", "order_lines", "order_id,line_no"},
+              {"stock_records", "stock_ledger", "location,sku,version"}};
 
 struct comparison {
     struct generation *generation;

@@ -32,21 +32,21 @@ static const struct {
     {"carts", &view_carts, NULL},
     {"cart_lines", &view_carts, NULL},
     {"orders", &view_orders, NULL},
-    {"order_lines", &view_orders, NULL},
+    {"order_goods", &view_orders, NULL},
     {"payments", &view_orders, NULL},
     {"shipments", &view_orders, NULL},
     {"order_history", &view_orders, NULL},
     {"sales_by_hour", &view_orders, NULL},
-    {"stock_ledger", &view_orders, "topic = '" TOPIC_RESERVATION_EVENTS "'"},
+    {"stock_records", &view_orders, "topic = '" TOPIC_RESERVATION_EVENTS "'"},
     {"products", &view_products, NULL},
     {"stock", &view_products, NULL},
-    {"stock_ledger", &view_products, "topic <> '" TOPIC_RESERVATION_EVENTS "'"},
+    {"stock_records", &view_products, "topic <> '" TOPIC_RESERVATION_EVENTS "'"},
 };
 enum { TABLE_COUNT = sizeof(tables) / sizeof(tables[0]) };
 
 /* Filled by COPY; sales_by_hour is added up, so its statements are run. */
-static const char *const copied[] = {"carts",    "cart_lines", "orders",        "order_lines",
-                                     "payments", "shipments",  "order_history", "stock_ledger",
+static const char *const copied[] = {"carts",    "cart_lines", "orders",        "order_goods",
+                                     "payments", "shipments",  "order_history", "stock_records",
                                      "products", "stock",      "parked",        NULL};
 
 static bool is_made(const struct generation *generation, const struct view *view) {

@@ -1,4 +1,4 @@
-/* view.orders and what hangs on an order: lines, payments, shipments. */
+/* view.orders and what hangs on an order: lines (view.order_lines shows them), payments, shipments. */
 #include "projections/pg_view.h"
 
 enum { ORDER_TOPIC, PAYMENT_TOPIC, FULFILMENT_TOPIC }; /* of view_orders */
@@ -82,37 +82,43 @@ static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t c
     return !rows || pg_exec(pg, which == HELD ? orders_update : orders_insert, &params, NULL, err);
 }
 
-/* ---- lines: they never change once placed ---- */
+/* ---- lines: they never change once placed, and are one row of view.order_goods ---- */
 
-static size_t add_lines(struct pg_params *params, const struct order_placed *placed) {
+enum { LINE_COLUMNS = 5 };
+
+static void add_lines(struct pg_params *params, struct pg_params *row, const struct order_placed *placed) {
     for (size_t i = 0; i < placed->lines.count; i++) {
         const struct line *line = &placed->lines.items[i];
-        pg_array_str(params, 0, placed->order_id);
-        pg_array_i64(params, 1, (int64_t)i + 1);
-        pg_array_str(params, 2, line->sku);
-        pg_array_str(params, 3, line->name);
-        pg_array_i64(params, 4, line->quantity);
-        pg_array_i64(params, 5, line->unit_price.minor);
-        pg_array_i64(params, 6, line->line_total.minor);
+        pg_array_str(row, 0, line->sku);
+        pg_array_str(row, 1, line->name);
+        pg_array_i64(row, 2, line->quantity);
+        pg_array_i64(row, 3, line->unit_price.minor);
+        pg_array_i64(row, 4, line->line_total.minor);
     }
-    return placed->lines.count;
+    pg_array_str(params, 0, placed->order_id);
+    for (int i = 0; i < LINE_COLUMNS; i++)
+        pg_array_move(params, 1 + i, row, i);
 }
 
 static bool save_lines(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    static const enum pg_type types[] = {PG_TEXT, PG_I64, PG_TEXT, PG_TEXT, PG_I64, PG_I64, PG_I64};
+    static const enum pg_type types[LINE_COLUMNS] = {PG_TEXT, PG_TEXT, PG_I64, PG_I64, PG_I64};
     PG_PARAMS_AUTO params = {0};
+    PG_PARAMS_AUTO row = {0};
     const struct view_fact *fact;
-    size_t lines = 0;
-    pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
+    size_t orders = 0;
+    pg_add_array(&params, PG_TEXT);
+    for (int i = 0; i < LINE_COLUMNS; i++)
+        pg_add_array(&params, PG_BYTES);
+    pg_add_arrays(&row, types, LINE_COLUMNS);
     for (struct pg_cursor at = {0}; (fact = pg_next_fact(&at, shards, count));)
-        if (fact->message->type == MESSAGE_ORDER_PLACED)
-            lines += add_lines(&params, &fact->message->order_placed);
-    return !lines ||
-           pg_exec(pg,
-                   "INSERT INTO view.order_lines (order_id, line_no, sku, name, quantity, unit_price_minor, "
-                   "line_total_minor) SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::text[], $4::text[], $5::int[], "
-                   "$6::bigint[], $7::bigint[])",
-                   &params, NULL, err);
+        if (fact->message->type == MESSAGE_ORDER_PLACED) {
+            add_lines(&params, &row, &fact->message->order_placed);
+            orders++;
+        }
+    return !orders || pg_exec(pg,
+                              "INSERT INTO view.order_goods (order_id, sku, name, quantity, unit_price_minor, "
+                              "line_total_minor)", /* always by COPY */
+                              &params, NULL, err);
 }
 
 /* ---- payments and shipments ---- */
@@ -198,10 +204,10 @@ static const char *const more_topics[] = {TOPIC_RESERVATION_EVENTS, NULL};
 
 static const char *const begin_sql[] = {
     "DELETE FROM view.sales_by_hour WHERE shard = ANY($1::int[])",
-    "DELETE FROM view.order_lines l USING view.order_history e "
+    "DELETE FROM view.order_goods l USING view.order_history e "
     "WHERE e.partition = ANY($1::int[]) AND l.order_id = e.order_id",
     "DELETE FROM view.order_history WHERE partition = ANY($1::int[])",
-    "DELETE FROM view.stock_ledger WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_RESERVATION_EVENTS "'",
+    "DELETE FROM view.stock_records WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_RESERVATION_EVENTS "'",
     NULL,
 };
 

@@ -89,7 +89,7 @@ static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t cou
 static const char *const more_topics[] = {NULL};
 
 static const char *const begin_sql[] = {
-    "DELETE FROM view.stock_ledger WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_STOCK_EVENTS "'",
+    "DELETE FROM view.stock_records WHERE partition = ANY($1::int[]) AND topic = '" TOPIC_STOCK_EVENTS "'",
     NULL,
 };
 

@@ -71,7 +71,7 @@ static void store_close(struct projector_store *store) {
 }
 
 /* Tables that a record adds to, and nothing changes: their rows are new, and come by COPY. */
-static const char *const copied[] = {"order_history", "order_lines", "stock_ledger", NULL};
+static const char *const copied[] = {"order_history", "order_goods", "stock_records", NULL};
 
 /* After any failure the next try begins with a new connection and a look at the schema: whatever was wrong with the old
  * one, or with tables that somebody dropped, is over then. */

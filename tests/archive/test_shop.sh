@@ -14,7 +14,7 @@ view_tables() {
 dump() {
     local table
     mkdir "$1"
-    for table in $(view_tables | sed 's/order_history/order_events/'); do
+    for table in $(view_tables | sed 's/order_history/order_events/; s/order_goods/order_lines/; s/stock_records/stock_ledger/'); do
         view "COPY (SELECT t FROM $table t ORDER BY t::text COLLATE \"C\") TO STDOUT" >"$1/$table"
     done
     python3 -B "$root/tests/support/redis_rows.py" "$redis_socket" >"$1/redis"

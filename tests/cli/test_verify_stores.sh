@@ -70,8 +70,8 @@ view "CREATE TABLE kept AS SELECT order_id, \"row\" FROM view.orders" >/dev/null
 tampered postgres-equals-log "the order $order is not what the log comes to" "$swap" \
     "UPDATE view.orders o SET \"row\" = k.\"row\" FROM kept k WHERE o.order_id = k.order_id"
 tampered postgres-equals-log "do not add up to its items: $order" \
-    "UPDATE view.order_lines SET line_total_minor = line_total_minor + 1 WHERE order_id = '$order' AND line_no = 1" \
-    "UPDATE view.order_lines SET line_total_minor = line_total_minor - 1 WHERE order_id = '$order' AND line_no = 1"
+    "UPDATE view.order_goods SET line_total_minor[1] = line_total_minor[1] + 1 WHERE order_id = '$order'" \
+    "UPDATE view.order_goods SET line_total_minor[1] = line_total_minor[1] - 1 WHERE order_id = '$order'"
 tampered postgres-equals-log "not charged its total, once: $order" \
     "UPDATE view.payments SET status = 'authorized' WHERE order_id = '$order'" \
     "UPDATE view.payments SET status = 'captured' WHERE order_id = '$order'"
@@ -82,8 +82,8 @@ tampered postgres-equals-log "an hour's sales" \
     "UPDATE view.sales_by_hour SET revenue_minor = revenue_minor + 1" \
     "UPDATE view.sales_by_hour SET revenue_minor = revenue_minor - 1"
 tampered postgres-equals-log "a stock row's ledger has holes: main/$sku" \
-    "UPDATE view.stock_ledger SET version = 100000 WHERE sku = '$sku' AND version = 1" \
-    "UPDATE view.stock_ledger SET version = 1 WHERE sku = '$sku' AND version = 100000"
+    "UPDATE view.stock_records SET counters[1] = 100000 WHERE sku = ARRAY['$sku'] AND counters[1] = 1" \
+    "UPDATE view.stock_records SET counters[1] = 1 WHERE sku = ARRAY['$sku'] AND counters[1] = 100000"
 expect_clean
 
 # --- the deciders' own tables

@@ -95,7 +95,7 @@ settle_and_verify
 order=$(view "SELECT order_id FROM view.orders WHERE status = 'completed' ORDER BY 1 LIMIT 1")
 other=$(view "SELECT order_id FROM view.orders WHERE status = 'completed' ORDER BY 1 DESC LIMIT 1")
 stock=$(view "SELECT key FROM decider.stock ORDER BY 1 LIMIT 1")
-view "UPDATE view.orders SET total_minor = total_minor + 1 WHERE order_id = '$order'; DELETE FROM view.order_lines WHERE order_id = '$other'"
+view "UPDATE view.orders SET total_minor = total_minor + 1 WHERE order_id = '$order'; DELETE FROM view.order_goods WHERE order_id = '$other'"
 key=$(redis --scan --pattern "{p*}:*order:$order")
 redis COPY "$(redis --scan --pattern "{p*}:*order:$other")" "$key" REPLACE >/dev/null
 view "UPDATE decider.stock SET version = version + 10, guard = guard + 7 WHERE key = '$stock'"
