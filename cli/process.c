@@ -12,6 +12,7 @@
 #include "api/probes.h"
 #include "api/server.h"
 #include "cli/cli.h"
+#include "cli/emf.h"
 #include "cli/process_notifier.h"
 #include "cli/process_projectors.h"
 #include "cli/process_settings.h"
@@ -291,6 +292,7 @@ static void stop(struct process *process) {
     gauges_stop(process->gauges);
     provider_close(process->provider);
     log_close(process->log);
+    emf_stop();
 }
 
 static int port_of(const struct process *process) {
@@ -313,7 +315,7 @@ static int wait_for_signal(const sigset_t *signals) {
 static int run(struct process *process, const sigset_t *signals) {
     struct err err = {0};
     int received = 0;
-    if (!load_settings(process, &err) || !start_probes(process, &err))
+    if (!load_settings(process, &err) || !emf_start(&err) || !start_probes(process, &err))
         return cli_fail(&err);
     if (!wait_for_log(process, signals, &received, &err) && received <= 0)
         return cli_fail(&err);

@@ -51,7 +51,9 @@
     "  ORDERLOG_CLAIMS                    where it is noted what was sent: postgresql://... or dynamodb://TABLE\n" \
     "                                     (DATABASE_URL)\n"
 #define SETTINGS_LEVEL \
-    "  ORDERLOG_LOG_LEVEL                 debug, info, warn or error (info)\n"
+    "  ORDERLOG_LOG_LEVEL                 debug, info, warn or error (info)\n" \
+    "  ORDERLOG_EMF_SECONDS               how often metrics are written to standard output for CloudWatch (0: never)\n" \
+    "  ORDERLOG_EMF_NAMESPACE             theirs (orderlog)\n"
 #define SETTINGS_KAFKA \
     "  ORDERLOG_LOG                       the log: kafka://host:9092; its topics: orderlog topics apply\n"
 #define SETTINGS_PROBES \

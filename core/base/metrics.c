@@ -231,14 +231,58 @@ static void write_family(struct buf *ret, const struct family *family) {
     }
 }
 
-void metrics_write(struct buf *ret) {
+static void collect_all(void) {
     pthread_mutex_lock(&collectors_lock);
     for (struct collector *at = collectors; at; at = at->next)
         at->collect(at->user);
     pthread_mutex_unlock(&collectors_lock);
+}
+
+void metrics_write(struct buf *ret) {
+    collect_all();
     pthread_mutex_lock(&registry_lock);
     for (struct family *family = registry; family; family = family->next)
         write_family(ret, family);
+    pthread_mutex_unlock(&registry_lock);
+}
+
+static void visit_one(const struct family *family, struct metric *metric, metrics_visit *visit, void *user) {
+    uint64_t buckets[BUCKETS_MAX + 1];
+    double bounds[BUCKETS_MAX];
+    struct metrics_series series = {.name = family->name};
+    switch (family->type) {
+    case TYPE_COUNTER:
+        series.value = (double)atomic_load_explicit(&metric->count, memory_order_relaxed);
+        break;
+    case TYPE_GAUGE:
+        series.kind = METRICS_GAUGE;
+        __attribute__((fallthrough));
+    case TYPE_TOTAL:
+        series.value = atomic_load_explicit(&metric->value, memory_order_relaxed);
+        break;
+    case TYPE_HISTOGRAM:
+    case TYPE_STAGE:
+        series.kind = METRICS_HISTOGRAM;
+        series.value = (double)atomic_load_explicit(&metric->sum_ns, memory_order_relaxed) / 1e9;
+        series.bucket_count = metric->bucket_count;
+        for (size_t i = 0; i <= metric->bucket_count; i++)
+            buckets[i] = atomic_load_explicit(&metric->observed[i], memory_order_relaxed);
+        for (size_t i = 0; i < metric->bucket_count; i++)
+            bounds[i] = metric->buckets[i].bound;
+        series.buckets = buckets;
+        series.bounds = bounds;
+        break;
+    }
+    visit(user, &series);
+}
+
+void metrics_each(metrics_visit *visit, void *user) {
+    collect_all();
+    pthread_mutex_lock(&registry_lock);
+    for (struct family *family = registry; family; family = family->next)
+        for (struct metric *metric = family->metrics; metric; metric = metric->next)
+            if (!atomic_load_explicit(&metric->hidden, memory_order_acquire))
+                visit_one(family, metric, visit, user);
     pthread_mutex_unlock(&registry_lock);
 }
 

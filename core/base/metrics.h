@@ -35,4 +35,18 @@ void metrics_collector_add(metrics_collect *collect, void *user);
 void metrics_collector_remove(metrics_collect *collect, void *user);
 void metrics_write(struct buf *ret);
 
+/* One series as it stands. */
+struct metrics_series {
+    const char *name;
+    enum { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM } kind;
+    double value; /* a histogram's sum, in seconds */
+    size_t bucket_count;
+    const uint64_t *buckets; /* of a histogram: what was observed, not cumulative; one more than there are bounds */
+    const double *bounds;
+};
+typedef void metrics_visit(void *user, const struct metrics_series *series);
+/* All series that are known now, those of a name one after the other. As metrics_write, calls the collectors first;
+ * `visit` must not come back here. */
+void metrics_each(metrics_visit *visit, void *user);
+
 #endif
