@@ -1,6 +1,7 @@
 /* orderlog: one binary, a table of subcommands. */
 #include "cli/cli.h"
 #include "cli/kafka_auth.h"
+#include "cli/lambda.h"
 #include "cli/secrets.h"
 #include "cli/wire_ids.h"
 
@@ -134,8 +135,14 @@ static int dispatch(int argc, char **argv) {
                    : cli_usage_error(argv[1][0] == '-' ? "unknown option '%s'" : "there is no command '%s'", argv[1]);
 }
 
+/* As AWS Lambda starts it: by that name, and without an argument. */
+static bool is_bootstrap(int argc, char **argv) {
+    const char *slash = argc ? strrchr(argv[0], '/') : NULL;
+    return argc == 1 && strcmp(slash ? slash + 1 : argv[0], "bootstrap") == 0;
+}
+
 int main(int argc, char **argv) {
-    int status = dispatch(argc, argv);
+    int status = is_bootstrap(argc, argv) ? lambda_main() : dispatch(argc, argv);
     /* What could not be written was not done, whatever the command thinks. */
     if (fflush(stdout) != 0 || ferror(stdout)) {
         cli_note("cannot write to standard output: %s", strerrordesc_np(errno));

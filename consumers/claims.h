@@ -43,7 +43,7 @@ CHECK_RESULT bool claims_settle(struct claims *claims, struct str id, enum inten
                                 struct str reason, struct err *err);
 /* It was not sent, and may be taken again at once. */
 CHECK_RESULT bool claims_give_back(struct claims *claims, struct str id, struct err *err);
-/* The log has what came of it. */
+/* The log has what came of it. claims_take says so the next time. */
 CHECK_RESULT bool claims_told(struct claims *claims, struct str id, struct err *err);
 
 /* "sent", "suppressed", "failed". */

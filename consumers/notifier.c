@@ -114,8 +114,9 @@ static void try_to_send(const struct sending *sending, int64_t tries) {
         send(sending, address);
 }
 
-void notifier_send(struct notifier *notifier, const struct intent_send_notice *notice, struct arena *arena,
-                   struct intent_notice_answered *answer) {
+/* `suppress` ptr NULL: it is tried. */
+static void answer_for(struct notifier *notifier, const struct intent_send_notice *notice, struct str suppress,
+                       struct arena *arena, struct intent_notice_answered *answer) {
     struct claim claim;
     struct err err = {0};
     BUF_AUTO id = {0};
@@ -134,10 +135,22 @@ void notifier_send(struct notifier *notifier, const struct intent_send_notice *n
         answer->outcome = claim.outcome;
         answer->reason = claim.reason;
         return;
+    } else if (suppress.ptr) {
+        settle(&sending, INTENT_NOTICE_OUTCOME_SUPPRESSED, suppress);
     } else {
         try_to_send(&sending, claim.tries);
     }
     count(answer->outcome);
+}
+
+void notifier_send(struct notifier *notifier, const struct intent_send_notice *notice, struct arena *arena,
+                   struct intent_notice_answered *answer) {
+    answer_for(notifier, notice, STR_NULL, arena, answer);
+}
+
+void notifier_suppress(struct notifier *notifier, const struct intent_send_notice *notice, struct str reason,
+                       struct arena *arena, struct intent_notice_answered *answer) {
+    answer_for(notifier, notice, reason, arena, answer);
 }
 
 void notifier_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {

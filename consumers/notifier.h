@@ -25,6 +25,9 @@ struct notifier {
  * too: the claim is held by another, or something was away. */
 void notifier_send(struct notifier *notifier, const struct intent_send_notice *notice, struct arena *arena,
                    struct intent_notice_answered *answer);
+/* Without a try: notes that it is not to be sent, unless it was settled otherwise already. `reason` is static. */
+void notifier_suppress(struct notifier *notifier, const struct intent_send_notice *notice, struct str reason,
+                       struct arena *arena, struct intent_notice_answered *answer);
 /* An effect_call; `user` is the struct notifier. */
 void notifier_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
 /* The claim's id. */

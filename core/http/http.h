@@ -5,7 +5,7 @@
 
 #include "core/base/err.h"
 
-enum { HTTP_ANSWER_MAX = 4 << 20 };
+enum { HTTP_ANSWER_MAX = 8 << 20 };
 
 struct http_request {
     const char *method;  /* NULL: GET */

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""An SMTP server that keeps what it takes, a JSON line each: smtp_sink.py FILE [PORT-FILE]. A recipient whose address
+"""An SMTP server that keeps what it takes, a JSON line each: smtp_sink.py FILE PORT. A recipient whose address
 begins with "refuse" does not exist (550); each fifth message is put off once (451), by its Message-ID."""
 import asyncio
 import email
 import email.policy
 import json
-import pathlib
 import signal
 import sys
 
@@ -44,13 +43,10 @@ class Keeper:
 async def main():
     keeper = Keeper(sys.argv[1])
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(keeper, loop=loop, enable_SMTPUTF8=False), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: SMTP(keeper, loop=loop, enable_SMTPUTF8=False), "127.0.0.1", int(sys.argv[2]))
     stop = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set_result, None)
-    port = str(server.sockets[0].getsockname()[1])
-    pathlib.Path(sys.argv[2] + ".new").write_text(port, encoding="ascii")
-    pathlib.Path(sys.argv[2] + ".new").rename(sys.argv[2])
     await stop
     server.close()
 

@@ -9,27 +9,14 @@ python=$root/var/venv/bin/python
     say "aiosmtpd is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
 }
-need_var
-sink_dir=$(mktemp -d "$root/var/test-sink.XXXXXX")
-"$python" -B "$root/tests/lambda/smtp_sink.py" "$sink_dir/mails" "$sink_dir/port" >"$sink_dir/log" 2>&1 &
-sink=$!
-end_sink() {
-    kill "$sink" 2>/dev/null || true
-    wait "$sink" 2>/dev/null || true
-    cat "$sink_dir/log"
-    rm -rf "$sink_dir"
-}
-trap end_sink EXIT
-until [ -e "$sink_dir/port" ]; do
-    kill -0 "$sink" || fail "the SMTP server did not start: $(cat "$sink_dir/log")"
-    sleep 0.05
-done
-
-ORDERLOG_MAIL=smtp+plain://127.0.0.1:$(<"$sink_dir/port")
+mail_port=$(free_port)
+ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
 export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
 flow_start
-# What flow_start does at the end comes first; its status stays.
-trap 'trap end_sink EXIT; flow_end' EXIT
+mails=$dir/mails
+touch "$mails"
+"$python" -B "$root/tests/lambda/smtp_sink.py" "$mails" "$mail_port" >"$logs/sink.log" 2>&1 &
+guests+=("$!")
 
 feed_start 60 4
 await_orders 15
@@ -42,11 +29,11 @@ settle_and_verify
 # Until the notifier has answered for every event that somebody is to be told of.
 deadline=$(($(uptime_s) + 240))
 until "$ORDERLOG_BIN" tail -e --output json -t shop.order.events.v1,shop.payment.events.v1,shop.notification.events.v1 \
-    >"$dir/events" && "$python" -B "$root/tests/lambda/check_notices.py" settled "$dir/events" "$sink_dir/mails"; do
+    >"$dir/events" && "$python" -B "$root/tests/lambda/check_notices.py" settled "$dir/events" "$mails"; do
     [ "$(uptime_s)" -lt "$deadline" ] || fail "not every shopper was told"
     sleep 0.5
 done
-"$python" -B "$root/tests/lambda/check_notices.py" check "$dir/events" "$sink_dir/mails" || fail "shoppers were told something else"
+"$python" -B "$root/tests/lambda/check_notices.py" check "$dir/events" "$mails" || fail "shoppers were told something else"
 [ "$(view "SELECT count(*) FROM notifier.claim WHERE outcome IS NULL")" = 0 ] || fail "a claim is open"
 ! grep -h 'household-' "$logs"/up.log || fail "an address is in the log of the process"
 "$ORDERLOG_BIN" verify --wait 60 --output json >"$dir/verify.json" || fail "verify ended with status $?"
