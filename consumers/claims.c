@@ -28,22 +28,23 @@ static bool table_valid(struct str name) {
 }
 
 bool claims_open(const char *url, struct claims **ret, struct err *err) {
-    struct str text = str_from(url), table;
+    struct str text = str_from(url), prefix = STR("dynamodb://");
+    if (!text.len)
+        return err_set(err, ERR_CONFIG, "ORDERLOG_CLAIMS is not set");
     struct claims *claims = mem_zalloc(sizeof *claims);
     pthread_mutex_init(&claims->lock, NULL);
-    if (str_starts_with(text, STR("postgres://")) || str_starts_with(text, STR("postgresql://"))) {
+    if (!str_starts_with(text, prefix)) {
         claims->ops = &claims_in_postgres;
         claims->url = mem_strdup(text);
         *ret = claims;
         return true;
     }
+    struct str table = {text.ptr + prefix.len, text.len - prefix.len};
     claims->ops = &claims_in_dynamodb;
-    bool named = str_starts_with(text, STR("dynamodb://"));
-    table = named ? (struct str){text.ptr + 11, text.len - 11} : STR_NULL;
-    if (!named || !table_valid(table))
-        err_set(err, ERR_CONFIG, "claims must be at postgresql://… or dynamodb://TABLE");
+    claims->table = mem_strdup(table);
+    if (!table_valid(table))
+        err_set(err, ERR_CONFIG, "ORDERLOG_CLAIMS must name a table: dynamodb://TABLE");
     else if (dynamodb_open(&claims->db, err)) {
-        claims->table = mem_strdup(table);
         *ret = claims;
         return true;
     }

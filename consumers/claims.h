@@ -4,8 +4,8 @@
  * came of it may have died in the middle of sending, and then another try is right. Claims that are over are kept 90
  * days.
  *
- *   postgresql://…      the table notifier.claim
  *   dynamodb://TABLE    a table whose key is `id`, and whose time to live is `expires_at`
+ *   else                PostgreSQL, as DATABASE_URL names it: the table notifier.claim
  *
  * Any thread; every call blocks. */
 #ifndef ORDERLOG_CONSUMERS_CLAIMS_H
