@@ -210,9 +210,11 @@ void shard_set_last_seq(struct shard *shard, struct str topic, struct str origin
 /* The next number of this output partition. */
 int64_t shard_next_seq(struct shard *shard, struct str topic, int32_t partition);
 CHECK_RESULT bool shard_load_next_due(struct loop *loop, struct shard *shard, struct err *err);
-/* Whether the log has higher numbers of this shard's origin than its row: ERR_LOST_RECORDS, the row is of an earlier
- * time. `fresh`: the row was only just made. Reads the log from what was acknowledged on, a bounded part of it. */
-CHECK_RESULT bool shard_check_numbers(struct loop *loop, const struct shard *shard, bool fresh, struct err *err);
+/* Whether the log still has all that it acknowledged, and no higher numbers of this shard's origin than its row knows:
+ * else ERR_LOST_RECORDS, one of the two is of an earlier time. `fresh`: the row was only just made. Reads the log from
+ * what was acknowledged on, a bounded part of it. Not within a transaction: a log that answers slowly is not to hold a
+ * row's lock. */
+CHECK_RESULT bool shard_check_log(struct loop *loop, const struct shard *shard, bool fresh, struct err *err);
 bool shard_is_parked(const struct shard *shard, struct str subject);
 void shard_add_parked(struct shard *shard, struct str subject);
 void shard_remove_parked(struct shard *shard, struct str subject);

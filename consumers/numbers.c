@@ -57,11 +57,13 @@ static bool look_at(struct look *look, struct str topic, int32_t partition, int6
 
 /* `acknowledged` -1: from the beginning. */
 static bool look_behind(struct loop *loop, struct look *look, struct str topic, int32_t partition, int64_t acknowledged,
-                        int64_t last_seq, struct err *err) {
-    int64_t low, high;
-    if (!log_watermarks(loop->config.log, topic, partition, &low, &high, err))
+                        int64_t high, int64_t last_seq, struct err *err) {
+    struct log_position low = {.topic = topic, .partition = partition};
+    if (acknowledged + 1 >= high)
+        return true;
+    if (!log_ends(loop->config.log, &low, 1, true, err))
         return false;
-    int64_t from = acknowledged + 1 > low ? acknowledged + 1 : low;
+    int64_t from = acknowledged + 1 > low.offset ? acknowledged + 1 : low.offset;
     int64_t head = high - from > HEAD_MAX ? from + HEAD_MAX : high;
     int64_t tail = high - TAIL_MAX > head ? high - TAIL_MAX : head;
     if (from >= high)
@@ -73,13 +75,15 @@ static bool look_behind(struct loop *loop, struct look *look, struct str topic, 
 }
 
 static bool has_input(struct loop *loop, const struct shard *shard, bool *ret, struct err *err) {
+    struct log_position ends[LOOP_INPUTS_MAX];
+    size_t count = shard->service->decider->input_count;
+    for (size_t i = 0; i < count; i++)
+        ends[i] = (struct log_position){.topic = shard->service->inputs[i].name, .partition = shard->index};
+    if (!log_ends(loop->config.log, ends, count, false, err))
+        return false;
     *ret = false;
-    for (size_t i = 0; i < shard->service->decider->input_count && !*ret; i++) {
-        int64_t low, high;
-        if (!log_watermarks(loop->config.log, shard->service->inputs[i].name, shard->index, &low, &high, err))
-            return false;
-        *ret = high > 0;
-    }
+    for (size_t i = 0; i < count; i++)
+        *ret |= ends[i].offset > 0;
     return true;
 }
 
@@ -91,19 +95,43 @@ static bool look_everywhere(struct loop *loop, struct look *look, struct err *er
         return false;
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        for (int32_t p = 0; ok && p < topics[i].partitions; p++)
-            ok = look_behind(loop, look, topics[i].name, p, -1, 0, err);
+        for (int32_t p = 0; ok && p < topics[i].partitions; p++) {
+            int64_t low, high;
+            ok = log_watermarks(loop->config.log, topics[i].name, p, &low, &high, err) &&
+                 look_behind(loop, look, topics[i].name, p, low - 1, high, 0, err);
+        }
     free(topics);
     return ok;
 }
 
-bool shard_check_numbers(struct loop *loop, const struct shard *shard, bool fresh, struct err *err) {
+/* What the log acknowledged must still be there: a log that lost its tail would give the same offsets again. */
+static bool check_tail(const struct shard_output *output, int64_t end, struct err *err) {
+    return end > output->acknowledged_offset ||
+           err_set(err, ERR_LOST_RECORDS, "%.*s/%d ends at %lld, but offset %lld was acknowledged",
+                   STR_ARG(output->topic), output->partition, (long long)end, (long long)output->acknowledged_offset);
+}
+
+/* One question for all ends: while a broker is away, each may take seconds. */
+static bool check_outputs(struct loop *loop, const struct shard *shard, struct look *look, struct err *err) {
+    struct log_position *ends = mem_alloc((shard->output_count + 1) * sizeof *ends);
+    for (size_t i = 0; i < shard->output_count; i++)
+        ends[i] = (struct log_position){.topic = shard->outputs[i].topic, .partition = shard->outputs[i].partition};
+    bool ok = log_ends(loop->config.log, ends, shard->output_count, false, err);
+    for (size_t i = 0; ok && i < shard->output_count; i++) {
+        const struct shard_output *output = &shard->outputs[i];
+        ok = check_tail(output, ends[i].offset, err) &&
+             look_behind(loop, look, output->topic, output->partition, output->acknowledged_offset, ends[i].offset,
+                         output->last_seq, err);
+    }
+    free(ends);
+    return ok;
+}
+
+bool shard_check_log(struct loop *loop, const struct shard *shard, bool fresh, struct err *err) {
     struct look look = {0};
-    bool ok = true, any = false;
+    bool any = false;
     snprintf(look.origin, sizeof look.origin, "%s/%d", shard->service->decider->service, shard->index);
-    for (size_t i = 0; ok && i < shard->output_count; i++)
-        ok = look_behind(loop, &look, shard->outputs[i].topic, shard->outputs[i].partition,
-                         shard->outputs[i].acknowledged_offset, shard->outputs[i].last_seq, err);
+    bool ok = check_outputs(loop, shard, &look, err);
     if (ok && fresh)
         ok = has_input(loop, shard, &any, err) && (!any || look_everywhere(loop, &look, err));
     log_consumer_close(look.consumer);

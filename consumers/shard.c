@@ -130,30 +130,6 @@ static bool adopt_inputs(struct shard *shard, const struct state_shard *state, s
     return true;
 }
 
-/* What the log acknowledged must still be there: a log that lost its tail would give the same offsets again. Asked once
- * the transaction is over: a log that answers slowly is not to hold a row's lock. */
-static bool check_tail(struct loop *loop, const struct shard *shard, struct err *err) {
-    struct log_position *ends = mem_alloc((shard->output_count + 1) * sizeof *ends);
-    size_t count = 0;
-    for (size_t i = 0; i < shard->output_count; i++)
-        if (shard->outputs[i].acknowledged_offset >= 0)
-            ends[count++] =
-                (struct log_position){.topic = shard->outputs[i].topic, .partition = shard->outputs[i].partition};
-    bool ok = !count || log_ends(loop->config.log, ends, count, false, err);
-    for (size_t i = 0, k = 0; ok && i < shard->output_count; i++) {
-        const struct shard_output *output = &shard->outputs[i];
-        if (output->acknowledged_offset < 0)
-            continue;
-        int64_t end = ends[k++].offset;
-        if (end <= output->acknowledged_offset)
-            ok = err_set(err, ERR_LOST_RECORDS, "%.*s/%d ends at %lld, but offset %lld was acknowledged",
-                         STR_ARG(output->topic), output->partition, (long long)end,
-                         (long long)output->acknowledged_offset);
-    }
-    free(ends);
-    return ok;
-}
-
 static bool adopt(struct loop *loop, struct shard *shard, struct str bytes, struct arena *arena, struct err *err) {
     struct state_shard state = {0};
     if (!state_decode(schema_subject_find(STR("state/shard")), bytes, arena, &state, err))
@@ -283,8 +259,8 @@ bool shard_take_over(struct loop *loop, struct shard *shard, struct err *err) {
     arena_init(&arena);
     /* Calls begin at once, on other threads: not before it is certain that they are ours to make. */
     bool fresh = false;
-    bool ok = take_over_in_transaction(loop, shard, &arena, &fresh, err) && check_tail(loop, shard, err) &&
-              shard_check_numbers(loop, shard, fresh, err) && load_intents(loop, shard, err);
+    bool ok = take_over_in_transaction(loop, shard, &arena, &fresh, err) && shard_check_log(loop, shard, fresh, err) &&
+              load_intents(loop, shard, err);
     arena_free(&arena);
     struct service *service = shard->service;
     for (size_t i = 0; ok && i < service->decider->input_count; i++)

@@ -119,6 +119,14 @@ static bool shard_look_ahead(struct projector *projector, struct shard *shard, s
     return true;
 }
 
+static void tell_group(struct projector *projector, const struct shard *shard) {
+    struct log_position told[VIEW_TOPICS_MAX];
+    for (size_t i = 0; i < projector->topic_count; i++)
+        told[i] = (struct log_position){projector->topics[i].name, shard->index,
+                                        shard->positions.state.topics.items[i].next_offset};
+    log_consumer_commit(projector->consumer, told, projector->topic_count);
+}
+
 /* False: the store or the log is away. A shard that cannot go on is halted, which is true. */
 static bool shard_read(struct projector *projector, struct shard *shard, struct err *err) {
     struct shard_held held = {0};
@@ -139,6 +147,7 @@ static bool shard_read(struct projector *projector, struct shard *shard, struct 
     if (!shard_look_ahead(projector, shard, err) || !shard_seek(projector, shard, err))
         return false;
     shard->state = SHARD_RUNNING;
+    tell_group(projector, shard); /* an earlier owner may not have told all that it saved, and nothing may follow */
     logging_write(LOG_INFO, "projector.shard.ready", "service=%s shard=%d from=%s parked=%zu", projector->service,
                   shard->index, held.positions.ptr ? "stored" : "beginning", held.parked_count);
     if (projector->config->shard_changed)
@@ -252,14 +261,6 @@ static void log_parked(const struct projector *projector, const struct shard_sav
                         STR_ARG(parked->subject));
     }
     metrics_add(projector->parked, (int64_t)save->parked_count);
-}
-
-static void tell_group(struct projector *projector, const struct shard *shard) {
-    struct log_position told[VIEW_TOPICS_MAX];
-    for (size_t i = 0; i < projector->topic_count; i++)
-        told[i] = (struct log_position){projector->topics[i].name, shard->index,
-                                        shard->positions.state.topics.items[i].next_offset};
-    log_consumer_commit(projector->consumer, told, projector->topic_count);
 }
 
 static void shard_saved(struct projector *projector, struct shard *shard) {

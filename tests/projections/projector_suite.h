@@ -82,6 +82,55 @@ static void test_restart_midway(void **state) {
     world_close(&world);
 }
 
+/* What the group was told of a partition; -1: nothing. */
+static int64_t told_offset(const struct world *world, struct str group, struct str topic, int32_t partition) {
+    struct log_group_position *all;
+    size_t count;
+    int64_t offset = -1;
+    struct err err = {0};
+    if (!log_group_positions(world->log, &all, &count, &err))
+        fail_msg("%s", err.detail);
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(all[i].group, group) && str_eq(all[i].position.topic, topic) &&
+            all[i].position.partition == partition)
+            offset = all[i].position.offset;
+    free(all);
+    return offset;
+}
+
+/* What an owner has saved and could not tell any more, the next one tells, also when nothing comes after it. */
+static void test_next_owner_tells_group(void **state) {
+    (void)state;
+    struct world world;
+    struct runner runner;
+    struct err err = {0};
+    const struct str topic = str_from(view_orders.topics[0]);
+    struct log_consumer *earlier;
+    BUF_AUTO group = {0};
+    int64_t low, high = 0;
+    int32_t partition = 0;
+    world_open(&world);
+    story_trade(&world.story, 0, 4);
+    read_all(&world, 0);
+    buf_printf(&group, "%s-view-%s", test_store.ops->name, view_orders.name);
+    for (; partition < STORY_PARTITIONS && high < 2; partition++)
+        if (!log_watermarks(world.log, topic, partition, &low, &high, &err))
+            fail_msg("%s", err.detail);
+    assert_true(high >= 2);
+    partition--;
+    if (!log_consumer_open(world.log, buf_str(&group), &topic, 1, NULL, &earlier, &err))
+        fail_msg("%s", err.detail);
+    log_consumer_commit(earlier, &(struct log_position){topic, partition, 1}, 1);
+    log_consumer_close(earlier);
+    assert_int_equal(told_offset(&world, buf_str(&group), topic, partition), 1);
+    runner_init(&runner, &world, &view_orders);
+    runner_start(&runner);
+    for (int64_t until_us = deadline_us(); told_offset(&world, buf_str(&group), topic, partition) != high;)
+        nap(until_us, "what the group is told");
+    runner_stop(&runner);
+    world_close(&world);
+}
+
 /* Whatever the batches are, the rows are the same. */
 static void test_rebuild_is_equal(void **state) {
     (void)state;
@@ -366,13 +415,14 @@ static void test_together_one_halts(void **state) {
 
 #define PROJECTOR_TESTS                                                                                                \
     cmocka_unit_test(test_rows), cmocka_unit_test(test_restart_midway), cmocka_unit_test(test_rebuild_is_equal),       \
-        cmocka_unit_test(test_wipe_while_idle), cmocka_unit_test(test_wipe_while_running),                             \
-        cmocka_unit_test(test_cut_connections), cmocka_unit_test(test_lost_answers),                                   \
-        cmocka_unit_test(test_kill_around_saves), cmocka_unit_test(test_zombie_is_refused),                            \
-        cmocka_unit_test(test_duplicates_are_dropped), cmocka_unit_test(test_gap_halts),                               \
-        cmocka_unit_test(test_missing_beginning_halts), cmocka_unit_test(test_unknown_schema_halts),                   \
-        cmocka_unit_test(test_poison_parks_its_subject), cmocka_unit_test(test_what_cannot_be_kept_is_poison),         \
-        cmocka_unit_test(test_another_log_halts), cmocka_unit_test(test_lost_tail_halts),                              \
-        cmocka_unit_test(test_together), cmocka_unit_test(test_together_one_halts)
+        cmocka_unit_test(test_next_owner_tells_group), cmocka_unit_test(test_wipe_while_idle),                         \
+        cmocka_unit_test(test_wipe_while_running), cmocka_unit_test(test_cut_connections),                             \
+        cmocka_unit_test(test_lost_answers), cmocka_unit_test(test_kill_around_saves),                                 \
+        cmocka_unit_test(test_zombie_is_refused), cmocka_unit_test(test_duplicates_are_dropped),                       \
+        cmocka_unit_test(test_gap_halts), cmocka_unit_test(test_missing_beginning_halts),                              \
+        cmocka_unit_test(test_unknown_schema_halts), cmocka_unit_test(test_poison_parks_its_subject),                  \
+        cmocka_unit_test(test_what_cannot_be_kept_is_poison), cmocka_unit_test(test_another_log_halts),                \
+        cmocka_unit_test(test_lost_tail_halts), cmocka_unit_test(test_together),                                       \
+        cmocka_unit_test(test_together_one_halts)
 
 #endif
