@@ -197,7 +197,7 @@ static struct api_config with_defaults(const struct api_config *given) {
     or_default(5 * 1000, &config.stream_absent_ms);
     or_default(15 * 1000, &config.stream_beat_ms);
     or_default(10 * 1000, &config.ack_timeout_ms);
-    or_default(5 * 1000, &config.delivery_timeout_ms);
+    or_default(4 * 1000, &config.delivery_timeout_ms);
     or_default(30 * 1000, &config.receive_timeout_ms);
     or_default(60 * 1000, &config.idle_timeout_ms);
     if (!config.listen)

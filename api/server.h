@@ -45,7 +45,7 @@ struct api_config {
     int64_t stream_absent_ms; /* so long may an order not be there yet; 5,000 */
     int64_t stream_beat_ms;   /* a stream without events says so often that it is alive; 15,000 */
     int64_t ack_timeout_ms;   /* a write not acknowledged by then is answered 503 outcome-unknown; 10,000 */
-    int64_t delivery_timeout_ms; /* the log gives an append up after it; 5,000 */
+    int64_t delivery_timeout_ms; /* the log gives an append up after it, give or take a second; 4,000 */
     int64_t receive_timeout_ms;  /* a request must have come by then, however steadily it drips; 30,000 */
     int64_t idle_timeout_ms;     /* between two requests of a connection; 60,000 */
 
