@@ -1,5 +1,7 @@
 #include "cli/process_settings.h"
 
+#include <stdlib.h>
+
 #include "core/base/config.h"
 #include "gen/types.h"
 #include "producers/topics.h"
@@ -55,6 +57,17 @@ static bool topics_found(struct log *log, const struct locations *locations, str
     return true;
 }
 
+/* All topics are asked for at once now, so that nobody is held up by asking for one later, while no broker may answer.
+ */
+static bool topics_learn(struct log *log, struct err *err) {
+    struct log_topic *topics;
+    size_t count;
+    if (!log_topics_list(log, &topics, &count, err))
+        return false;
+    free(topics);
+    return true;
+}
+
 bool process_log_open(bool makes_topics, const struct locations *locations, struct log **ret, bool *ret_worth_waiting,
                       struct err *err) {
     const char *url;
@@ -69,7 +82,8 @@ bool process_log_open(bool makes_topics, const struct locations *locations, stru
     *ret_worth_waiting = !str_starts_with(str_from(url), STR("sqlite:"));
     if (!log_open(url, &options, &log, err))
         return false;
-    if ((makes_topics && !topics_create(log, (int32_t)partitions, err)) || !topics_found(log, locations, err)) {
+    if ((makes_topics && !topics_create(log, (int32_t)partitions, err)) || !topics_learn(log, err) ||
+        !topics_found(log, locations, err)) {
         log_close(log);
         return false;
     }
