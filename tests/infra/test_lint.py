@@ -57,7 +57,7 @@ def lint(paths):
 def checkov(folder, venv, *frameworks):
     done = subprocess.run([venv / "bin" / "python", venv / "bin" / "checkov", "--skip-download", "--quiet", "--compact", "--framework",
                            *frameworks, "--output", "json", "--directory", folder], check=False, capture_output=True, text=True,
-                          env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LOG_LEVEL": "ERROR"})
+                          env={"PATH": "/usr/bin:/bin", "HOME": str(venv), "LOG_LEVEL": "ERROR"})
     try:
         report = json.loads(done.stdout)
     except ValueError:

@@ -65,12 +65,11 @@ feed_start() {
 # The feed stands still; what it has under way goes on.
 feed_holds() {
     kill -STOP "$feeder"
-    stopped=$feeder
+    stopped+=("$feeder")
 }
 
 feed_goes_on() {
     kill -CONT "$feeder"
-    stopped=''
 }
 
 feed_runs() {
