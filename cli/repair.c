@@ -180,6 +180,7 @@ static void repair_free(struct repair *repair) {
     map_free(&repair->origins, NULL);
     map_free(&repair->requested, NULL);
     map_free(&repair->methods, NULL);
+    map_free(&repair->notices, NULL);
     free(repair->shards);
     arena_free(&repair->arena);
     pg_close(repair->pg);

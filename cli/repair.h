@@ -22,6 +22,13 @@ struct repair_request {
     struct money amount;
 };
 
+/* Of a message to a shopper that was settled since the backup. */
+struct repair_notice {
+    const char *outcome;
+    struct str reason;
+    int64_t time_us;
+};
+
 struct repair_shard {
     const struct fold_service *service;
     int32_t index;
@@ -51,6 +58,7 @@ struct repair {
     struct map origins;      /* "orders/3": its shard */
     struct map requested;    /* by order: a struct repair_request */
     struct map methods;      /* by order (AuthorizePayment) or command id (SubmitPayment): a struct str */
+    struct map notices;      /* what came since the backup of messages to shoppers, by claim: a struct repair_notice */
     int64_t ahead;
     int64_t parked; /* subjects */
 };
@@ -82,6 +90,9 @@ int64_t repair_received(const struct state_shard *state, struct str topic, struc
 void repair_received_set(struct repair *repair, struct state_shard *state, struct str topic, struct str origin,
                          int64_t seq);
 
+/* The name of a message's claim (consumers/claims.h), as its intent's. In the arena. */
+struct str repair_notice_id(struct arena *arena, struct str order_id, struct str template, struct str cause);
+
 /* repair_inputs.c: from at->was to at->now, by what the shard has said since. `fold` has everything in it. Keeps ids of
  * commands, and calls that were decided without a word. */
 CHECK_RESULT bool repair_inputs(struct repair_fold *fold, struct err *err);
@@ -106,6 +117,8 @@ CHECK_RESULT bool repair_call_write(struct repair_fold *fold, struct str id, str
                                     struct str traceparent, struct str request, int64_t time_us, struct err *err);
 /* `fold` has what the shard has decided and read. */
 CHECK_RESULT bool repair_calls(struct repair_fold *fold, struct err *err);
+/* Messages that were settled are claimed, so that they are not sent again, and are not asked for any more. */
+CHECK_RESULT bool repair_notices(struct repair *repair, struct err *err);
 /* A row of a table that is no fold. */
 CHECK_RESULT bool repair_apart_write(struct repair_fold *fold, int table, struct str key, bool closed, struct str state,
                                      struct err *err);

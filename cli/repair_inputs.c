@@ -3,13 +3,15 @@
  * - a command of the API is decided if a record of the shard's answers its id;
  * - a request of another decider, if with all that the shard has said since it would only be refused, or change
  * nothing;
- * - what orders reads of the others, if the order has no step before it with all that the log holds.
+ * - what orders reads of the others, if the order has no step before it with all that the log holds;
+ * - what the notifier reads, always: what is left to be told is written down.
  * Of an origin's records all up to the first that may not have been decided are taken for decided, since they are known
  * by their number. What is after it is read again: deciders meet it as any repetition, by the state that they fold. */
 #include "cli/repair.h"
 
 #include "core/base/clock.h"
 #include "core/codec/avro.h"
+#include "core/domain/notices.h"
 #include "core/log/envelope.h"
 
 #include <stdlib.h>
@@ -111,15 +113,40 @@ static bool request_is_decided(struct repair_fold *fold, const struct envelope *
     return !*ret || repair_call_keep(fold, envelope, err);
 }
 
+/* What somebody is to be told of, and the log does not say that it was, is written down to be sent. */
+static bool notice_is_decided(struct inputs *inputs, const struct envelope *envelope, const struct message *message,
+                              bool *ret, struct err *err) {
+    struct repair_fold *fold = inputs->fold;
+    struct notice notice;
+    *ret = !notice_of(message, &notice) ||
+           map_get(&fold->repair->notices,
+                   repair_notice_id(&inputs->arena, notice.order_id, notice.template, envelope->id));
+    if (*ret)
+        return true;
+    *ret = repair_probe(fold, envelope, message) && fold->emitted == 0 && fold->call_id.ptr;
+    return !*ret || repair_call_write(fold, fold->call_id, fold->call_key, envelope->command_id, envelope->traceparent,
+                                      buf_str(&fold->call), envelope->timestamp_us, err);
+}
+
+static bool is_decided(struct inputs *inputs, const struct log_record *record, const struct envelope *envelope,
+                       const struct message *message, bool *ret, struct err *err) {
+    const struct fold_service *service = inputs->fold->at->service;
+    if (service->decider == &notifier_decider)
+        return notice_is_decided(inputs, envelope, message, ret, err);
+    if (!fold_service_reads(service, schema_subject_find(record->topic)->name))
+        return request_is_decided(inputs->fold, envelope, message, ret, err);
+    *ret = !map_get(&inputs->open_orders, envelope->key);
+    return true;
+}
+
 static bool origin_take(struct inputs *inputs, const struct log_record *record, const struct envelope *envelope,
                         const struct message *message, struct err *err) {
     struct repair_fold *fold = inputs->fold;
     struct state_shard *now = &fold->at->now;
-    bool fact = fold_service_reads(fold->at->service, schema_subject_find(record->topic)->name);
-    bool decided = fact && !map_get(&inputs->open_orders, envelope->key);
+    bool decided = false;
     if (envelope->origin_seq != repair_received(now, envelope->topic, envelope->origin) + 1)
         return true; /* read before the backup, or behind one that stays */
-    if (!fact && !request_is_decided(fold, envelope, message, &decided, err))
+    if (!is_decided(inputs, record, envelope, message, &decided, err))
         return false;
     if (decided) {
         repair_received_set(fold->repair, now, envelope->topic, envelope->origin, envelope->origin_seq);

@@ -91,6 +91,53 @@ static void payment_take(struct repair *repair, const struct log_record *record,
         method_keep(repair, envelope->id, message.payment_submit_payment.payment_method);
 }
 
+/* ---- messages to shoppers ---- */
+
+struct str repair_notice_id(struct arena *arena, struct str order_id, struct str template, struct str cause) {
+    return arena_printf(arena, "%.*s/%.*s/%.*s", STR_ARG(order_id), STR_ARG(template), STR_ARG(cause));
+}
+
+static bool notice_outcome(const struct message *message, struct arena *arena, struct str *ret_id,
+                           struct repair_notice *ret) {
+    const struct notification_sent *sent = &message->notification_sent;
+    const struct notification_suppressed *suppressed = &message->notification_suppressed;
+    const struct notification_failed *failed = &message->notification_failed;
+    switch (message->type) {
+    case MESSAGE_NOTIFICATION_SENT:
+        *ret = (struct repair_notice){.outcome = "sent", .reason = STR("")};
+        *ret_id = repair_notice_id(arena, sent->order_id, sent->template, sent->cause);
+        return true;
+    case MESSAGE_NOTIFICATION_SUPPRESSED:
+        *ret = (struct repair_notice){.outcome = "suppressed", .reason = suppressed->reason};
+        *ret_id = repair_notice_id(arena, suppressed->order_id, suppressed->template, suppressed->cause);
+        return true;
+    case MESSAGE_NOTIFICATION_FAILED:
+        *ret = (struct repair_notice){.outcome = "failed", .reason = failed->reason};
+        *ret_id = repair_notice_id(arena, failed->order_id, failed->template, failed->cause);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void notice_take(struct repair *repair, const struct log_record *record, const struct envelope *envelope,
+                        struct arena *arena) {
+    struct message message;
+    struct err ignored = {0};
+    struct str id;
+    struct repair_notice notice;
+    if (!str_eq(envelope->topic, STR(TOPIC_NOTIFICATION_EVENTS)))
+        return;
+    arena_reset(arena);
+    if (!record->value.ptr ||
+        !message_decode(schema_subject_find(envelope->topic), record->value, arena, &message, &ignored) ||
+        !notice_outcome(&message, arena, &id, &notice))
+        return;
+    struct repair_notice *kept = arena_new(&repair->arena, struct repair_notice);
+    *kept = (struct repair_notice){notice.outcome, arena_dup(&repair->arena, notice.reason), envelope->timestamp_us};
+    *map_put(&repair->notices, id) = kept;
+}
+
 /* ---- numbers ---- */
 
 static void record_take(struct repair *repair, const struct log_record *record, struct arena *arena) {
@@ -110,8 +157,11 @@ static void record_take(struct repair *repair, const struct log_record *record, 
     }
     if (envelope.offset > now->acknowledged_offset)
         now->acknowledged_offset = envelope.offset;
-    if (envelope.command_id.len && (!was || envelope.offset > was->acknowledged_offset))
+    if (was && envelope.offset <= was->acknowledged_offset)
+        return;
+    if (envelope.command_id.len)
         *map_put(&shard->answered, envelope.command_id) = shard;
+    notice_take(repair, record, &envelope, arena);
 }
 
 static bool tail_is_there(struct repair *repair, const struct repair_shard *shard, struct err *err) {

@@ -29,7 +29,8 @@ static void probe_intent(struct room *room, struct str id, struct str key, const
     struct repair_fold *fold = fold_of(room);
     struct err ignored = {0};
     buf_reset(&fold->call);
-    if (!message_encode(schema_subject_find(STR("intent/payment")), message, &fold->call, &ignored))
+    struct str subject = message->type == MESSAGE_INTENT_SEND_NOTICE ? STR("intent/notice") : STR("intent/payment");
+    if (!message_encode(schema_subject_find(subject), message, &fold->call, &ignored))
         buf_reset(&fold->call);
     fold->call_id = id;
     fold->call_key = key;

@@ -1,6 +1,7 @@
 /* What a shard keeps that is no fold of the log: held requests, command ids, timers, calls to the provider. */
 #include "cli/repair.h"
 
+#include "consumers/claims.h"
 #include "core/codec/avro.h"
 #include "core/domain/orders_internal.h"
 #include "core/domain/payments.h"
@@ -340,5 +341,39 @@ bool repair_calls(struct repair_fold *fold, struct err *err) {
             !call_restore(fold, entry->key, request, err))
             return false;
     }
+    return true;
+}
+
+/* ---- messages to shoppers ---- */
+
+static bool claim_write(struct repair *repair, struct str id, const struct repair_notice *notice, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    pg_add_text(&params, id);
+    pg_add_text(&params, str_from(notice->outcome));
+    pg_add_text(&params, notice->reason);
+    pg_add_time(&params, notice->time_us);
+    pg_add_i64(&params, CLAIM_KEPT_DAYS);
+    return pg_exec(repair->pg,
+                   "INSERT INTO notifier.claim AS c (id, tries, held_until, outcome, reason, told, expires_at) "
+                   "VALUES ($1, 1, $4, $2, $3, true, $4 + $5 * interval '1 day') ON CONFLICT (id) DO UPDATE SET "
+                   "outcome = EXCLUDED.outcome, reason = EXCLUDED.reason, told = true WHERE c.outcome IS NULL",
+                   &params, NULL, err);
+}
+
+static bool notice_forget(struct repair *repair, struct str id, struct err *err) {
+    PG_PARAMS_AUTO params = {0};
+    pg_add_text(&params, id);
+    return pg_exec(repair->pg, "DELETE FROM decider.intent WHERE service = 'notifier' AND id = $1", &params, NULL, err);
+}
+
+bool repair_notices(struct repair *repair, struct err *err) {
+    PG_RESULT_AUTO *rows = NULL;
+    if (!pg_exec(repair->pg, "SELECT to_regclass('notifier.claim') IS NOT NULL", NULL, &rows, err))
+        return false;
+    bool claims_here = pg_get_bool(rows, 0, 0); /* else they are kept elsewhere, and were not put back */
+    for (struct map_entry *entry = NULL; (entry = map_next(&repair->notices, entry));)
+        if (!notice_forget(repair, entry->key, err) ||
+            (claims_here && !claim_write(repair, entry->key, entry->value, err)))
+            return false;
     return true;
 }

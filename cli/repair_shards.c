@@ -2,6 +2,7 @@
 
 #include "consumers/replay.h"
 #include "core/codec/avro.h"
+#include "core/domain/notices.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,11 +10,14 @@
 
 /* ---- where the shards stand ---- */
 
+/* Where there is one. */
+static const struct fold_service notifier_service = {&notifier_decider, {TOPIC_NOTIFICATION_EVENTS}};
+
 static const struct fold_service *service_find(struct str name) {
     for (size_t i = 0; i < FOLD_SERVICE_COUNT; i++)
         if (str_eq(name, str_from(fold_services[i].decider->service)))
             return &fold_services[i];
-    return NULL;
+    return str_eq(name, str_from(notifier_decider.service)) ? &notifier_service : NULL;
 }
 
 static bool topics_fit(struct repair *repair, const struct repair_shard *shard, struct err *err) {
@@ -116,6 +120,11 @@ static bool shards_lock(struct repair *repair, struct err *err) {
     for (size_t i = 0; i < FOLD_SERVICE_COUNT; i++)
         if (!service_complete(repair, &fold_services[i], err))
             return false;
+    bool notifies = false;
+    for (size_t i = 0; i < repair->shard_count; i++)
+        notifies |= repair->shards[i].service == &notifier_service;
+    if (notifies && !service_complete(repair, &notifier_service, err))
+        return false;
     /* They stand still from here on. */
     for (size_t i = 0; i < repair->shard_count; i++)
         *map_put(&repair->origins, str_from(repair->shards[i].origin)) = &repair->shards[i];
@@ -187,5 +196,5 @@ bool repair_shards(struct repair *repair, struct err *err) {
         if (!inputs_settle(repair, at, err) || !tables_settle(repair, at, err))
             return err_wrap(err, "%s", at->origin);
     }
-    return true;
+    return !repair->ahead || repair_notices(repair, err);
 }
