@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# ctest: TIMEOUT=300 RUN_SERIAL=ON
+# ctest: TIMEOUT=600 RUN_SERIAL=ON
 # PostgreSQL, put back alone in the middle of a feed: the deciders halt, `orderlog repair` brings it up to the log, the feed
 # goes on to its end, and nothing is placed, charged, told to a shopper or numbered twice.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 
-baskets=300 python=$root/var/venv/bin/python
+baskets=200 python=$root/var/venv/bin/python
 "$python" -c 'import aiosmtpd' 2>/dev/null || {
     say "aiosmtpd is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
@@ -15,32 +15,27 @@ is_halted() {
     curl -sS -m 5 "$ORDERLOG_API/readyz?verbose" | grep -q 'PostgreSQL is of an earlier time than the log'
 }
 
-has_port() {
-    [ -e "$dir/port" ]
-}
-
 # Until every shopper has been told of all that became of the order.
 are_told() {
     "$ORDERLOG_BIN" tail -e --output json -t shop.order.events.v1,shop.payment.events.v1,shop.notification.events.v1 >"$dir/events" &&
         "$python" -B "$root/tests/lambda/check_notices.py" settled "$dir/events" "$dir/mails"
 }
 
-flow_start
-service_stop up
-"$python" -B "$root/tests/lambda/smtp_sink.py" "$dir/mails" "$dir/port" >"$logs/sink.log" 2>&1 &
-guests+=($!)
-service_await postgres 60 has_port
-ORDERLOG_MAIL=smtp+plain://127.0.0.1:$(<"$dir/port")
+mail_port=$(free_port)
+ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
 export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
-up_start
+flow_start
+touch "$dir/mails"
+"$python" -B "$root/tests/lambda/smtp_sink.py" "$dir/mails" "$mail_port" >"$logs/sink.log" 2>&1 &
+guests+=($!)
 first_baskets "$baskets" "$dir/baskets.csv"
 baskets_file=$dir/baskets.csv
 feed_start "$baskets" 8
-await_orders 40
+await_orders 30
 feed_holds
 pg_dump -Fc "$DATABASE_URL" >"$dir/backup"
 feed_goes_on
-await_orders 150
+await_orders 90
 feed_holds
 status=0
 "$ORDERLOG_BIN" repair >"$dir/refused" 2>&1 || status=$?

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ctest: TIMEOUT=300 RUN_SERIAL=ON
+# ctest: TIMEOUT=600 RUN_SERIAL=ON
 # The passwords of PostgreSQL and Redis are in Secrets Manager (moto's), and are changed in the middle of a feed, whose every
 # connection is then cut: the program, which is not started anew, connects with the new ones; and none of them is printed.
 set -euo pipefail
