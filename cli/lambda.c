@@ -89,19 +89,30 @@ static bool handle(struct lambda *lambda, const struct runtime *runtime, const s
 
 /* ---- start ---- */
 
+bool lambda_open_log(struct lambda *lambda, const char *url, struct err *err) {
+    struct log *log;
+    if (!log_open(url, &(struct log_options){0}, &log, err))
+        return false;
+    if (!log_producer_open(log, &(struct log_producer_options){.delivery_timeout_ms = CALL_MS}, &lambda->producer,
+                           err)) {
+        log_close(log);
+        return false;
+    }
+    lambda->log = log;
+    return true;
+}
+
 static bool start(struct lambda *lambda, struct err *err) {
-    const char *url;
     if (!config_load(err) || !secrets_init(err) || !kafka_auth_init(err) || !wire_ids_init(err) ||
-        !config_require("ORDERLOG_LOG", &url, err) || !notifier_settings_load(NULL, &lambda->notifier, err))
+        !notifier_settings_load(NULL, &lambda->notifier, err))
         return false;
     lambda->notifier.address = lambda_address;
     lambda->notifier.address_user = lambda;
     lambda->db = claims_dynamodb(lambda->notifier.claims, &lambda->table);
     if (!lambda->db)
         return err_set(err, ERR_CONFIG, "ORDERLOG_CLAIMS must be dynamodb://TABLE on Lambda");
-    return log_open(url, &(struct log_options){0}, &lambda->log, err) &&
-           log_producer_open(lambda->log, &(struct log_producer_options){.delivery_timeout_ms = CALL_MS},
-                             &lambda->producer, err);
+    const char *url = config_get("ORDERLOG_LOG", NULL);
+    return !url || lambda_open_log(lambda, url, err);
 }
 
 static void stop(struct lambda *lambda) {

@@ -126,6 +126,17 @@ static bool is_batch(json_t *records) {
     return json_is_object(records);
 }
 
+static bool open_log(struct lambda *lambda, const json_t *event, struct err *err) {
+    const char *brokers = json_string_value(json_object_get(event, "bootstrapServers"));
+    BUF_AUTO url = {0};
+    if (lambda->log)
+        return true;
+    if (!brokers || !*brokers)
+        return err_set(err, ERR_CONFIG, "neither ORDERLOG_LOG nor the event says where the log is");
+    buf_printf(&url, "kafka://%s", brokers);
+    return lambda_open_log(lambda, url.ptr, err);
+}
+
 bool lambda_take_event(struct lambda *lambda, struct str event, int64_t deadline_us, struct buf *ret, struct err *err) {
     json_error_t where;
     json_t *json = json_loadb(event.ptr, event.len, JSON_REJECT_DUPLICATES, &where), *records, *list;
@@ -136,6 +147,10 @@ bool lambda_take_event(struct lambda *lambda, struct str event, int64_t deadline
     if (!is_batch(records)) {
         json_decref(json);
         return err_set(err, ERR_INVALID_BODY, "the event is no batch of records from Kafka");
+    }
+    if (!open_log(lambda, json, err)) {
+        json_decref(json);
+        return false;
     }
     struct batch batch = {.lambda = lambda, .deadline_us = deadline_us, .failures = json_array()};
     json_object_foreach(records, name, list) {

@@ -80,7 +80,8 @@ static bool keep_address(struct lambda *lambda, const struct log_record *record,
         json_object_set_new(item, "email", dynamodb_text(email));
     else
         json_object_set_new(item, "expires_at", dynamodb_number(expires_in_days(ERASED_KEPT_DAYS)));
-    json_object_set_new(request, "ConditionExpression", json_string("attribute_not_exists(id) OR log_offset < :offset"));
+    json_object_set_new(request, "ConditionExpression",
+                        json_string("attribute_not_exists(id) OR log_offset < :offset"));
     json_object_set_new(request, "ExpressionAttributeValues",
                         json_pack("{s:o}", ":offset", dynamodb_number(record->offset)));
     return dynamodb_call(lambda->db, "PutItem", request, NULL, err) != DYNAMODB_FAILED ||

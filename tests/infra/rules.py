@@ -14,7 +14,7 @@ CALLS = {
     "ProjectPostgres": {"Log": LOG, "Database": SQL, "Endpoints": TLS},
     "Worker": {"Log": LOG, "Database": SQL, "Redis": REDIS, "Endpoints": TLS},
     "Topics": {"Log": LOG, "Endpoints": TLS},
-    "Notifier": {"Endpoints": TLS},
+    "Notifier": {"Log": LOG, "Endpoints": TLS},
     "Log": {"Log": LOG, "Endpoints": TLS},  # Lambda's pollers have the cluster's group
 }
 PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None}

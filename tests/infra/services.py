@@ -129,12 +129,18 @@ def on_ec2(flat):
     yield from wants(flat, "Balancer.Targets", TargetType="instance")
 
 
+# What the function reads: the inputs of core/domain/notices.c, and where to write to.
+NOTIFIED = {"Orders": "shop.order.events.v1", "Payments": "shop.payment.events.v1", "Addresses": "shop.personal.v1"}
+
+
 def notifier(flat):
     if not any(name.startswith("Notifier.") for name in flat):
         return
     yield from wants(flat, "Notifier.Notifier", Runtime="provided.al2023", VpcConfig__SecurityGroupIds=["<Firewall.Notifier>"])
-    yield from wants(flat, "Notifier.Orders", EventSourceArn="<Data.Log:Arn>", Topics=["shop.order.events.v1"],
-                     DestinationConfig__OnFailure__Destination="<Notifier.Failures:Arn>")
+    for name, topic in NOTIFIED.items():
+        yield from wants(flat, f"Notifier.{name}", EventSourceArn="<Data.Log:Arn>", Topics=[topic],
+                         FunctionResponseTypes=["ReportBatchItemFailures"], ProvisionedPollerConfig__MinimumPollers=lambda n: n >= 1,
+                         DestinationConfig__OnFailure__Destination="<Notifier.Failures:Arn>")
 
 
 def pipeline(flat, runtime):

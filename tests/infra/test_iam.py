@@ -14,6 +14,7 @@ import parliament  # noqa: E402
 import templates  # noqa: E402
 import topics  # noqa: E402
 from rules import as_list, of_type, statements  # noqa: E402
+from services import NOTIFIED  # noqa: E402
 
 # What parliament says and is not heeded, by a word of it.
 NOT_HEEDED = {
@@ -45,6 +46,12 @@ def compare_topics(flat):
             yield f"{name}: its code writes {topic}; its policy does not let it"
         for topic in sorted(found - own):
             yield f"{name}: may write {topic}; no code of it does"
+    notifier = flat["Access.NotifierPolicy"]["Properties"]["PolicyDocument"]
+    reads = topics.topics_of("".join(re.findall(topics.INPUTS, topics.code("core/domain/notices.c")))) | {"shop.personal.v1"}
+    if not reads == set(NOTIFIED.values()) == allowed(notifier, "kafka-cluster:ReadData"):
+        yield f"Notifier: its code reads {reads}; its policy lets it read something else, or it is not fed with them"
+    if allowed(notifier, "kafka-cluster:WriteData") != {"shop.notification.events.v1"}:
+        yield "Notifier: writes what came of its notices, and nothing else"
     for name in ("ProjectRedis", "ProjectPostgres", "Topics", "Scaler", "Archive"):
         if allowed(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"], "kafka-cluster:WriteData"):
             yield f"{name}: may write records"

@@ -126,6 +126,7 @@ MUTATIONS = [
     ("old TLS at the edge", "edge", "ec2", put("Shop/" + P + "DistributionConfig/ViewerCertificate/MinimumProtocolVersion", "TLSv1"), "MinimumProtocolVersion"),
     ("an alarm that wakes nobody", "observe", "ec2", put("ShardHalted/" + P + "AlarmActions", []), "AlarmActions"),
     ("an alarm less", "observe", "ec2", drop("LogOffline"), "LogOffline: is missing"),
+    ("answers in parts that are not heeded", "notifier", "ec2", drop("Payments/" + P + "FunctionResponseTypes"), "Notifier.Payments"),
     ("failures that are dropped", "notifier", "ec2", drop("Orders/" + P + "DestinationConfig"), "OnFailure"),
     ("a release without tests", "pipeline", "ec2", drop("Pipeline/" + P + "Stages/1"), "stages"),
     ("a build as root of the host", "pipeline", "ec2", put("Build/" + P + "Environment/PrivilegedMode", True), "PrivilegedMode"),

@@ -48,5 +48,5 @@ def commands():
 
 def dead_letters(topic):
     """producers/topics.c: which topics have one."""
-    return topic.endswith(".requests.v1") or topic in ("shop.cart.events.v1", "shop.reservation.events.v1",
+    return topic.endswith(".requests.v1") or topic in ("shop.cart.events.v1", "shop.order.events.v1", "shop.reservation.events.v1",
                                                        "shop.payment.events.v1", "shop.fulfilment.events.v1")

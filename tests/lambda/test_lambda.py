@@ -269,6 +269,15 @@ def the_deadline(bench):
     check("and was not begun", len(bench.mails()) == before)
 
 
+def no_log(bench):
+    bench.api.end()
+    bench.start(ORDERLOG_LOG=None)
+    answer = bench.invoke({"eventSource": "aws:kafka", "records": {}})
+    check("a batch without brokers is refused where no log is named", answer[0] == "error" and answer[2] == "orderlog.config", answer)
+    bench.api.end()
+    bench.start()
+
+
 def mail_that_is_not_taken(bench):
     batch = Batch()
     batch.details(50, "s50@example.org")
@@ -327,7 +336,7 @@ def run(folder, moto_url):
         bench = Bench(folder, moto_url, api)
         errors_of_the_init(bench)
         bench.start()
-        for part in (errors_of_an_invocation, a_shopper_is_told, what_fails_comes_again, refunds_and_erasure, the_deadline, mail_that_is_not_taken):
+        for part in (errors_of_an_invocation, a_shopper_is_told, what_fails_comes_again, refunds_and_erasure, the_deadline, no_log, mail_that_is_not_taken):
             print(part.__name__, flush=True)
             part(bench)
         if not os.environ["ORDERLOG_BUILD"].endswith(("-asan-ubsan", "-tsan", "-coverage")):
