@@ -5,11 +5,9 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/kafka_flow.sh"
 
-kafka_flow_start 150 --processes 2
+kafka_flow_start 160 --processes 2
 all_shared
-feed_start "$baskets" 4
-orders=10
-await_orders "$orders"
+await_more 10
 for kind in "${kinds[@]}"; do
     say "kill -9 of ${kind%:*}, which stays away"
     kill_and_hold "${kind%:*}"
@@ -17,10 +15,11 @@ done
 for kind in "${kinds[@]}"; do
     one_has_all "${kind%:*}-2" "$kind"
 done
-await_orders $((orders += 20))
+await_more 10
 for kind in "${kinds[@]}"; do
     service_back "${kind%:*}"
 done
 all_shared
-feed_finish "$baskets"
+await_more 10
+feed_finish "$fed"
 settle_and_verify

@@ -22,6 +22,26 @@ kafka_flow_start() {
     first_baskets "$baskets" "$baskets_file"
 }
 
+# However fast the machine is, something is under way after this: a feed that is over goes on with further baskets.
+fed=0
+feed_on() {
+    if [ -n "$feeder" ]; then
+        ! feed_runs && [ "$fed" -lt "$baskets" ] || return 0
+        feed_finish "$fed"
+    fi
+    feed_start $((fed += 40)) 4
+}
+
+# Until the views know so many orders more.
+await_more() {
+    local known
+    known=$(view 'SELECT count(*) FROM view.orders')
+    until [ "$(view 'SELECT count(*) FROM view.orders')" -ge $((known + $1)) ]; do
+        feed_on
+        sleep 0.05
+    done
+}
+
 # A tool of Kafka's own: kafka_tool CLASS ARGUMENT...
 kafka_tool() {
     local java class=$1
