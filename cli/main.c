@@ -60,7 +60,7 @@ static void global_help(void) {
         "Settings come from flags, then the environment, then the file named by ORDERLOG_CONFIG (lines KEY=value):\n"
         "  ORDERLOG_LOG   the log's URL, as sqlite:///path/log.db or kafka://host:9092\n"
         "  DATABASE_URL   PostgreSQL, as a libpq URI\n"
-        "  REDIS_URL      Redis, as redis://host:port or unix:///path\n"
+        "  REDIS_URL      Redis, as redis[s]://host:port or unix:///path\n"
         "Each command's --help names those that it reads. NO_COLOR turns colours off.\n"
         "\n"
         "Exit codes: 0 done, and what was asked about is so; 1 it is not so, or did not succeed; 2 wrong usage, or it\n"

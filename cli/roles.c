@@ -16,7 +16,7 @@
 #define SETTINGS_DATABASE \
     "  DATABASE_URL                       PostgreSQL, as a libpq URI\n"
 #define SETTINGS_REDIS \
-    "  REDIS_URL                          redis://host:port or unix:///path\n"
+    "  REDIS_URL                          redis[s]://host:port or unix:///path\n"
 #define SETTINGS_PROVIDER \
     "  ORDERLOG_PROVIDER                  the payment provider's URL, or 'instant': every payment is authorised at once\n" \
     "  ORDERLOG_PROVIDER_SECRET           its API key\n"

@@ -13,7 +13,7 @@ struct redis {
     struct redis_address address;
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
-    int fd; /* -1: not connected */
+    struct redis_socket socket;
     redisReader *reader;
     bool refused; /* the last greeting, for its password */
     struct buf out;
@@ -56,7 +56,7 @@ bool redis_open(const char *url, const struct redis_options *options, struct red
     redis->address = address;
     redis->connect_timeout_ms = options && options->connect_timeout_ms ? options->connect_timeout_ms : 1000;
     redis->command_timeout_ms = options && options->command_timeout_ms ? options->command_timeout_ms : 2000;
-    redis->fd = -1;
+    redis->socket.fd = -1;
     *ret = redis;
     return true;
 }
@@ -76,7 +76,7 @@ static void replies_keep(struct redis *redis, size_t count) {
 }
 
 static void disconnect(struct redis *redis) {
-    redis_socket_close(&redis->fd);
+    redis_socket_close(&redis->socket);
     if (redis->reader)
         redisReaderFree(redis->reader);
     redis->reader = NULL;
@@ -134,7 +134,7 @@ static bool read_reply(struct redis *redis, int64_t until_us, redisReply **ret, 
     while (!reply) {
         char chunk[16384];
         size_t len;
-        if (!redis_socket_read(redis->fd, chunk, sizeof(chunk), until_us, &len, err))
+        if (!redis_socket_read(&redis->socket, chunk, sizeof(chunk), until_us, &len, err))
             return false;
         if (redisReaderFeed(redis->reader, chunk, len) != REDIS_OK ||
             redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
@@ -149,7 +149,7 @@ static bool round_trip(struct redis *redis, size_t count, struct err *err) {
     int64_t until_us = redis_deadline_us(redis->command_timeout_ms);
     replies_free(redis);
     replies_keep(redis, count);
-    if (redis_socket_write(redis->fd, buf_str(&redis->out), until_us, err)) {
+    if (redis_socket_write(&redis->socket, buf_str(&redis->out), until_us, err)) {
         while (redis->reply_count < count && read_reply(redis, until_us, &redis->replies[redis->reply_count], err))
             redis->reply_count++;
         if (redis->reply_count == count)
@@ -220,7 +220,7 @@ static bool greet(struct redis *redis, struct err *err) {
 }
 
 static bool connect_now(struct redis *redis, struct err *err) {
-    if (!redis_socket_connect(&redis->address, redis_deadline_us(redis->connect_timeout_ms), &redis->fd, err))
+    if (!redis_socket_connect(&redis->address, redis_deadline_us(redis->connect_timeout_ms), &redis->socket, err))
         return false;
     redis->reader = redisReaderCreate();
     if (!redis->reader)
@@ -241,7 +241,7 @@ static void password_free(char **password) {
 /* A password that is refused may have been changed since it was asked for. */
 static bool connect_if_needed(struct redis *redis, struct err *err) {
     struct err ignored = {0};
-    if (redis->fd >= 0)
+    if (redis->socket.fd >= 0)
         return true;
     if (!address_get(redis->url, false, &redis->address, err))
         return false;
@@ -295,7 +295,7 @@ bool redis_send(struct redis *redis, const struct redis_command *commands, size_
     buf_reset(&redis->out);
     for (size_t i = 0; i < count; i++)
         format_command(&redis->out, NULL, 0, &commands[i]);
-    if (redis_socket_write(redis->fd, buf_str(&redis->out), redis_deadline_us(redis->command_timeout_ms), err))
+    if (redis_socket_write(&redis->socket, buf_str(&redis->out), redis_deadline_us(redis->command_timeout_ms), err))
         return true;
     disconnect(redis);
     return false;
@@ -305,7 +305,7 @@ bool redis_send(struct redis *redis, const struct redis_command *commands, size_
 static bool take_bytes(struct redis *redis, bool *ret_any, struct err *err) {
     char chunk[16384];
     size_t len;
-    if (!redis_socket_take(redis->fd, chunk, sizeof(chunk), &len, err))
+    if (!redis_socket_take(&redis->socket, chunk, sizeof(chunk), &len, err))
         return false;
     *ret_any = len > 0;
     if (len && redisReaderFeed(redis->reader, chunk, len) != REDIS_OK)
@@ -327,7 +327,7 @@ static bool next_reply(struct redis *redis, redisReply **ret, struct err *err) {
 
 bool redis_take(struct redis *redis, const struct redisReply **ret, struct err *err) {
     redisReply *reply = NULL;
-    if (redis->fd < 0)
+    if (redis->socket.fd < 0)
         return err_set(err, ERR_STORE_UNAVAILABLE, "Redis: not connected");
     replies_free(redis);
     if (!next_reply(redis, &reply, err)) {
@@ -346,7 +346,7 @@ bool redis_take(struct redis *redis, const struct redisReply **ret, struct err *
 }
 
 int redis_fd(const struct redis *redis) {
-    return redis->fd;
+    return redis->socket.fd;
 }
 
 /* ---- scripts ---- */

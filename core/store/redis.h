@@ -1,6 +1,7 @@
 /* Redis: a small blocking client. hiredis parses the replies; the socket, its deadlines and the scripts are ours.
  *
  *   redis://[[user]:password@]host[:6379][/db]      unix:///path/to/socket[?db=N][&password=…]
+ *   rediss://…    the same over TLS; the server's certificate must be one of REDIS_CA_FILE's authorities (the system's)
  *
  * A `struct redis` belongs to one thread at a time. A call blocks for at most the command's time-out, and for the
  * connect's when it has to connect first; name resolution is the system's. Replies are borrowed until the next call on

@@ -92,7 +92,7 @@ static void test_urls_that_are_none(void **state) {
     (void)state;
     static const char *const urls[] = {"",
                                        "http://cache",
-                                       "rediss://cache",
+                                       "redisss://cache",
                                        "redis://",
                                        "redis://cache:0",
                                        "redis://cache:port",
