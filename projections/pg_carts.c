@@ -14,24 +14,30 @@ static void add_cart(struct pg_params *params, const struct state_cart *cart, st
     pg_array_state(params, 6, &view_carts, cart, scratch);
 }
 
-static bool save_carts(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+static const char carts_insert[] =
+    "INSERT INTO view.carts (cart_id, shopper_id, status, order_id, currency, changed_at, \"row\") "
+    "SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::bytea[])";
+
+static const char carts_update[] =
+    "UPDATE view.carts c SET shopper_id = n.shopper_id, status = n.status, order_id = n.order_id, "
+    "currency = n.currency, changed_at = n.changed_at, \"row\" = n.\"row\" "
+    "FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::bytea[]) "
+    "AS n(cart_id, shopper_id, status, order_id, currency, changed_at, \"row\") WHERE c.cart_id = n.cart_id";
+
+static bool save_carts(struct pg *pg, const struct shard_save *shards, size_t count, enum pg_which which,
+                       struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TIME, PG_BYTES};
     PG_PARAMS_AUTO params = {0};
     BUF_AUTO scratch = {0};
     const struct view_row *row;
     size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
-    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count)); rows++)
-        add_cart(&params, row->value, &scratch);
-    return !rows ||
-           pg_exec(pg,
-                   "INSERT INTO view.carts (cart_id, shopper_id, status, order_id, currency, changed_at, \"row\") "
-                   "SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], "
-                   "$6::timestamptz[], $7::bytea[]) "
-                   "ON CONFLICT (cart_id) DO UPDATE SET shopper_id = excluded.shopper_id, status = excluded.status, "
-                   "order_id = excluded.order_id, currency = excluded.currency, changed_at = excluded.changed_at, "
-                   "\"row\" = excluded.\"row\"",
-                   &params, NULL, err);
+    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
+        if (pg_is_for(which, row)) {
+            add_cart(&params, row->value, &scratch);
+            rows++;
+        }
+    return !rows || pg_exec(pg, which == PG_HELD ? carts_update : carts_insert, &params, NULL, err);
 }
 
 /* The lines of these carts become the ones given: what is new or changed is written, what is gone is deleted. */
@@ -76,11 +82,12 @@ static bool save_lines(struct pg *pg, const struct shard_save *shards, size_t co
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_carts(pg, shards, count, err) && save_lines(pg, shards, count, false, err);
+    return save_carts(pg, shards, count, PG_NEW, err) && save_carts(pg, shards, count, PG_HELD, err) &&
+           save_lines(pg, shards, count, false, err);
 }
 
 static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_carts(pg, shards, count, err) && save_lines(pg, shards, count, true, err);
+    return save_carts(pg, shards, count, PG_ALL_NEW, err) && save_lines(pg, shards, count, true, err);
 }
 
 static const char *const more_topics[] = {NULL};

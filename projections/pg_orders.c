@@ -13,7 +13,6 @@ static const char *status_name(const struct view_order *order) {
 
 /* ---- orders ---- */
 
-/* Two statements: ON CONFLICT costs half as much again for rows that are known to be new. */
 #define ORDERS_UNNEST                                                                                                  \
     "UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], "                    \
     "$8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::timestamptz[], $13::timestamptz[], $14::int[], "   \
@@ -63,9 +62,7 @@ static void add_order(struct pg_params *params, const struct view_order_row *row
     pg_array_state(params, 16, &view_orders, row, scratch);
 }
 
-enum which { NEW, HELD, ALL_NEW /* whatever is held elsewhere */ };
-
-static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, enum which which,
+static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t count, enum pg_which which,
                         struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_TEXT, PG_I64,  PG_I64,  PG_I64,
                                          PG_I64,  PG_I64,  PG_TIME, PG_TIME, PG_I64,  PG_TIME, PG_TIME, PG_BYTES};
@@ -75,11 +72,11 @@ static bool save_orders(struct pg *pg, const struct shard_save *shards, size_t c
     size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
     for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
-        if (which == ALL_NEW || row->held == (which == HELD)) {
+        if (pg_is_for(which, row)) {
             add_order(&params, row->value, &scratch);
             rows++;
         }
-    return !rows || pg_exec(pg, which == HELD ? orders_update : orders_insert, &params, NULL, err);
+    return !rows || pg_exec(pg, which == PG_HELD ? orders_update : orders_insert, &params, NULL, err);
 }
 
 /* ---- lines: they never change once placed, and are one row of view.order_goods ---- */
@@ -184,7 +181,7 @@ static bool save_shipments(struct pg *pg, const struct shard_save *shards, size_
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, NEW, err) && save_orders(pg, shards, count, HELD, err) &&
+    return save_orders(pg, shards, count, PG_NEW, err) && save_orders(pg, shards, count, PG_HELD, err) &&
            save_lines(pg, shards, count, err) && save_payments(pg, shards, count, err) &&
            save_shipments(pg, shards, count, err) && pg_order_events_save(pg, shards, count, err) &&
            pg_stock_ledger_save(pg, shards, count, err) && pg_sales_save(pg, shards, count, err);
@@ -196,7 +193,7 @@ static bool add_facts(struct pg *pg, const struct shard_save *shards, size_t cou
 }
 
 static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_orders(pg, shards, count, ALL_NEW, err) && save_payments(pg, shards, count, err) &&
+    return save_orders(pg, shards, count, PG_ALL_NEW, err) && save_payments(pg, shards, count, err) &&
            save_shipments(pg, shards, count, err);
 }
 

@@ -22,24 +22,32 @@ static void add_product(struct pg_params *params, const struct view_product_row 
     pg_array_state(params, 7, &view_products, row, scratch);
 }
 
-static bool save_products(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+#define PRODUCTS_UNNEST                                                                                                \
+    "UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::boolean[], $7::bigint[], $8::bytea[])"
+
+static const char products_insert[] =
+    "INSERT INTO view.products (sku, name, price_minor, currency, revision, for_sale, available, \"row\") "
+    "SELECT * FROM " PRODUCTS_UNNEST;
+
+static const char products_update[] =
+    "UPDATE view.products p SET name = n.name, price_minor = n.price_minor, currency = n.currency, "
+    "revision = n.revision, for_sale = n.for_sale, available = n.available, \"row\" = n.\"row\" FROM " PRODUCTS_UNNEST
+    " AS n(sku, name, price_minor, currency, revision, for_sale, available, \"row\") WHERE p.sku = n.sku";
+
+static bool save_products(struct pg *pg, const struct shard_save *shards, size_t count, enum pg_which which,
+                          struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_I64, PG_TEXT, PG_I64, PG_BOOL, PG_I64, PG_BYTES};
     PG_PARAMS_AUTO params = {0};
     BUF_AUTO scratch = {0};
     const struct view_row *row;
     size_t rows = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
-    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count)); rows++)
-        add_product(&params, row->value, &scratch);
-    return !rows ||
-           pg_exec(pg,
-                   "INSERT INTO view.products (sku, name, price_minor, currency, revision, for_sale, available, "
-                   "\"row\") SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], "
-                   "$6::boolean[], $7::bigint[], $8::bytea[]) "
-                   "ON CONFLICT (sku) DO UPDATE SET name = excluded.name, price_minor = excluded.price_minor, "
-                   "currency = excluded.currency, revision = excluded.revision, for_sale = excluded.for_sale, "
-                   "available = excluded.available, \"row\" = excluded.\"row\"",
-                   &params, NULL, err);
+    for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
+        if (pg_is_for(which, row)) {
+            add_product(&params, row->value, &scratch);
+            rows++;
+        }
+    return !rows || pg_exec(pg, which == PG_HELD ? products_update : products_insert, &params, NULL, err);
 }
 
 static size_t add_levels(struct pg_params *params, const struct view_product_row *row) {
@@ -55,7 +63,32 @@ static size_t add_levels(struct pg_params *params, const struct view_product_row
     return row->inventory.locations.count;
 }
 
-static bool save_stock(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
+#define STOCK_UNNEST                                                                                                   \
+    "UNNEST($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], "            \
+    "$8::bigint[], $9::bigint[], $10::bigint[])"
+
+static const char stock_insert[] =
+    "INSERT INTO view.stock AS s (location, sku, version, received, adjusted, restocked, held, committed, consumed, "
+    "available) SELECT * FROM " STOCK_UNNEST " ON CONFLICT (location, sku) DO UPDATE SET version = excluded.version, "
+    "received = excluded.received, adjusted = excluded.adjusted, restocked = excluded.restocked, "
+    "held = excluded.held, committed = excluded.committed, consumed = excluded.consumed, "
+    "available = excluded.available WHERE s.version < excluded.version";
+
+static const char stock_update[] =
+    "UPDATE view.stock s SET version = n.version, received = n.received, adjusted = n.adjusted, "
+    "restocked = n.restocked, held = n.held, committed = n.committed, consumed = n.consumed, available = n.available "
+    "FROM " STOCK_UNNEST " AS n(location, sku, version, received, adjusted, restocked, held, committed, consumed, "
+    "available) WHERE s.location = n.location AND s.sku = n.sku AND s.version < n.version";
+
+/* A product that is there may have come to a new location, or be as it was at another: an UPDATE misses those. */
+static bool update_stock(struct pg *pg, struct pg_params *params, size_t levels, struct err *err) {
+    PG_RESULT_AUTO *result = NULL;
+    return pg_exec(pg, stock_update, params, &result, err) &&
+           (pg_affected(result) == (int64_t)levels || pg_exec(pg, stock_insert, params, NULL, err));
+}
+
+static bool save_stock(struct pg *pg, const struct shard_save *shards, size_t count, enum pg_which which,
+                       struct err *err) {
     static const enum pg_type types[] = {PG_TEXT, PG_TEXT, PG_I64, PG_I64, PG_I64,
                                          PG_I64,  PG_I64,  PG_I64, PG_I64, PG_I64};
     PG_PARAMS_AUTO params = {0};
@@ -63,27 +96,25 @@ static bool save_stock(struct pg *pg, const struct shard_save *shards, size_t co
     size_t levels = 0;
     pg_add_arrays(&params, types, sizeof(types) / sizeof(types[0]));
     for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));)
-        if (row->changed & UINT32_C(1) << STOCK_TOPIC)
+        if (pg_is_for(which, row) && row->changed & UINT32_C(1) << STOCK_TOPIC)
             levels += add_levels(&params, row->value);
-    return !levels ||
-           pg_exec(pg,
-                   "INSERT INTO view.stock AS s (location, sku, version, received, adjusted, restocked, held, "
-                   "committed, consumed, available) SELECT * FROM UNNEST($1::text[], $2::text[], $3::bigint[], "
-                   "$4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], "
-                   "$10::bigint[]) ON CONFLICT (location, sku) DO UPDATE SET version = excluded.version, "
-                   "received = excluded.received, adjusted = excluded.adjusted, restocked = excluded.restocked, "
-                   "held = excluded.held, committed = excluded.committed, consumed = excluded.consumed, "
-                   "available = excluded.available WHERE s.version < excluded.version",
-                   &params, NULL, err);
+    if (!levels)
+        return true;
+    return which == PG_HELD ? update_stock(pg, &params, levels, err) : pg_exec(pg, stock_insert, &params, NULL, err);
+}
+
+static bool save_rows(struct pg *pg, const struct shard_save *shards, size_t count, enum pg_which which,
+                      struct err *err) {
+    return save_products(pg, shards, count, which, err) && save_stock(pg, shards, count, which, err);
 }
 
 static bool save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_products(pg, shards, count, err) && save_stock(pg, shards, count, err) &&
+    return save_rows(pg, shards, count, PG_NEW, err) && save_rows(pg, shards, count, PG_HELD, err) &&
            pg_stock_ledger_save(pg, shards, count, err);
 }
 
 static bool fill_rows(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err) {
-    return save_products(pg, shards, count, err) && save_stock(pg, shards, count, err);
+    return save_rows(pg, shards, count, PG_ALL_NEW, err);
 }
 
 static const char *const more_topics[] = {NULL};

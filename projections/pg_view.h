@@ -34,6 +34,13 @@ CHECK_RESULT bool pg_stock_ledger_save(struct pg *pg, const struct shard_save *s
 CHECK_RESULT bool pg_order_events_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
 CHECK_RESULT bool pg_sales_save(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
 
+/* Which rows a statement is for: ON CONFLICT costs half as much again for rows that are known to be new, and nearly
+ * as much for those known to be there. */
+enum pg_which { PG_NEW, PG_HELD, PG_ALL_NEW /* whatever is held elsewhere */ };
+static inline bool pg_is_for(enum pg_which which, const struct view_row *row) {
+    return which == PG_ALL_NEW || row->held == (which == PG_HELD);
+}
+
 /* All rows, or facts, of all shards: for (struct pg_cursor at = {0}; (row = pg_next_row(&at, shards, count));) */
 struct pg_cursor {
     size_t shard;
