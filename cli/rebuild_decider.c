@@ -213,8 +213,8 @@ static bool fold_to_now(struct decider_shard *shard, const char *sql, struct sta
 
 /* ---- under the lock ---- */
 
-/* All that the shard has decided and read is in the log, and so in the fold. */
-static bool all_is_folded(const struct decider_shard *shard, const struct state_shard *state, struct buf *ret_missing) {
+bool decider_shard_is_folded(const struct decider_shard *shard, const struct state_shard *state,
+                             struct buf *ret_missing) {
     const struct fold_service *service = shard->config->service;
     struct arena arena;
     arena_init(&arena);
@@ -247,7 +247,7 @@ static bool fold_the_rest(struct decider_shard *shard, bool *ret_all, struct buf
         buf_reset(missing);
         if (!fold_to_now(shard, state_sql, &state, &begun, REBUILD_READ_ON, err))
             return false;
-        *ret_all = !begun || all_is_folded(shard, &state, missing);
+        *ret_all = !begun || decider_shard_is_folded(shard, &state, missing);
         if (!*ret_all && clock_monotonic_us() > until_us)
             return true;
     }

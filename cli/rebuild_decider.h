@@ -63,6 +63,10 @@ CHECK_RESULT bool decider_rows_mend(struct decider_shard *shard, int64_t *ret_me
 void decider_sql_free(struct decider_sql *sql);
 /* Folds, from the beginning, what a shard that stands at `state` has decided and read. `room` is initialised. */
 CHECK_RESULT bool decider_shard_fold(struct decider_shard *shard, const struct state_shard *state, struct err *err);
+/* That all which a shard at `state` has decided and read is in the log, and so in the fold; else *ret_missing names one
+ * that is not. */
+CHECK_RESULT bool decider_shard_is_folded(const struct decider_shard *shard, const struct state_shard *state,
+                                          struct buf *ret_missing);
 /* All but the connection. */
 void decider_shard_free(struct decider_shard *shard);
 

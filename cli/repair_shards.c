@@ -141,8 +141,19 @@ static void fold_begin(struct repair *repair, struct repair_shard *at, struct re
     repair_probe_init(fold);
 }
 
+/* What it has decided and the log does not hold would be lost with its tables set to what the log says: a shard that
+ * the log is not ahead of is left as it is, its owner publishes the rest. One of which both hold a part has two
+ * histories. */
+static bool is_left_alone(const struct repair_fold *fold, bool *ret, struct err *err) {
+    BUF_AUTO missing = {0};
+    const struct repair_shard *at = fold->at;
+    *ret = !decider_shard_is_folded(&fold->shard, &at->was, &missing);
+    return !*ret || !at->count.ahead ||
+           err_set(err, ERR_CONFIG, "%s, which is ahead of it elsewhere: they are of two histories", missing.ptr);
+}
+
 /* With all that the log holds, whether it was read or not. */
-static bool inputs_settle(struct repair *repair, struct repair_shard *at, struct err *err) {
+static bool inputs_settle(struct repair *repair, struct repair_shard *at, bool *ret_left, struct err *err) {
     struct repair_fold fold;
     struct state_shard all = at->was;
     all.inputs.items = arena_array(&repair->arena, struct state_shard_input, all.inputs.count);
@@ -151,8 +162,8 @@ static bool inputs_settle(struct repair *repair, struct repair_shard *at, struct
         all.inputs.items[i].next_offset = INT64_MAX;
     }
     fold_begin(repair, at, &fold);
-    bool ok = decider_shard_fold(&fold.shard, &all, err) && repair_apart_load(&fold, err) && repair_held(&fold, err) &&
-              repair_inputs(&fold, err);
+    bool ok = decider_shard_fold(&fold.shard, &all, err) && is_left_alone(&fold, ret_left, err) &&
+              (*ret_left || (repair_apart_load(&fold, err) && repair_held(&fold, err) && repair_inputs(&fold, err)));
     repair_probe_free(&fold);
     return ok;
 }
@@ -193,7 +204,8 @@ bool repair_shards(struct repair *repair, struct err *err) {
         return false;
     for (size_t i = 0; repair->ahead && i < repair->shard_count; i++) {
         struct repair_shard *at = &repair->shards[i];
-        if (!inputs_settle(repair, at, err) || !tables_settle(repair, at, err))
+        bool left;
+        if (!inputs_settle(repair, at, &left, err) || (!left && !tables_settle(repair, at, err)))
             return err_wrap(err, "%s", at->origin);
     }
     return !repair->ahead || repair_notices(repair, err);
