@@ -209,6 +209,9 @@ bool config_fresh(const char *given, bool again, struct buf *ret, struct err *er
     const char *reference = NULL;
     pthread_mutex_lock(&secrets_lock);
     for (const struct setting *at = secrets; at && !reference; at = at->next)
+        if (at->value == given) /* as config_get gave it: two secrets may have the same text for a while */
+            reference = at->key;
+    for (const struct setting *at = secrets; at && !reference; at = at->next)
         if (strcmp(at->value, given) == 0)
             reference = at->key;
     pthread_mutex_unlock(&secrets_lock);
