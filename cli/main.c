@@ -61,6 +61,7 @@ static void global_help(void) {
         "  ORDERLOG_LOG   the log's URL, as sqlite:///path/log.db or kafka://host:9092\n"
         "  DATABASE_URL   PostgreSQL, as a libpq URI\n"
         "  REDIS_URL      Redis, as redis[s]://host:port or unix:///path\n"
+        "Any may be secretsmanager:NAME#field, asked for anew after ORDERLOG_SECRETS_REFRESH_SECONDS (300).\n"
         "Each command's --help names those that it reads. NO_COLOR turns colours off.\n"
         "\n"
         "Exit codes: 0 done, and what was asked about is so; 1 it is not so, or did not succeed; 2 wrong usage, or it\n"
