@@ -39,6 +39,8 @@ struct kafka_topic {
 struct kafka_log {
     struct log base;
     rd_kafka_t *admin; /* asks and makes; appends and reads nothing */
+    pthread_mutex_t groups_lock;
+    rd_kafka_t *groups; /* asks for groups' positions once `admin` could not; NULL: not yet */
     char *brokers;
     char *cluster_id;
     bool read_only;

@@ -7,10 +7,13 @@
 
 static void close_log(struct log *base) {
     struct kafka_log *log = kafka_of(base);
+    if (log->groups)
+        rd_kafka_destroy(log->groups);
     if (log->admin)
         rd_kafka_destroy(log->admin);
     kafka_topics_free(log);
     pthread_mutex_destroy(&log->topics_lock);
+    pthread_mutex_destroy(&log->groups_lock);
     free(log->cluster_id);
     free(log->brokers);
     free(log);
@@ -94,6 +97,7 @@ bool log_kafka_open(const char *rest, const struct log_options *options, struct 
     log->brokers = mem_strdup(brokers);
     log->read_only = options->read_only;
     pthread_mutex_init(&log->topics_lock, NULL);
+    pthread_mutex_init(&log->groups_lock, NULL);
     kafka_events_init();
     warn_of_version();
     if (!connect_to(log, err)) {
