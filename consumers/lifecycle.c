@@ -183,7 +183,7 @@ static void close_all(struct loop *loop) {
     /* Both wake the loop from threads of theirs: they go first. */
     effects_close(loop->effects);
     loop->effects = NULL;
-    publisher_close(loop->publisher, LOOP_FLUSH_MS);
+    publisher_close(loop->publisher, 0); /* what could be published was waited for by `finish` */
     loop->publisher = NULL;
     for (size_t i = 0; i < loop->service_count; i++) {
         log_consumer_close(loop->services[i].consumer);
