@@ -8,8 +8,9 @@ writes: FOLDER/away is made by the test just before PostgreSQL is killed, FOLDER
         writes must be taken for a while, then be refused as overloaded with a Retry-After, and be taken again afterwards;
         what was taken must be there in the end.
 outage: FOLDER/away is made just before the log can take nothing, FOLDER/back just before it is brought back. Each write
-        must be answered within 6 s, as taken or as 503. In between none is taken, a moment after some is again
-        FOLDER/taken-again is made, and what was taken must be there in the end."""
+        must be answered, as taken or as 503, in time (the API takes up to 6 s; on a machine that is busy besides, longer).
+        In between none is taken; FOLDER/refused is made when two were not, FOLDER/taken-again when one is again, and what
+        was taken must be there in the end."""
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ import urllib.request
 
 API = os.environ["ORDERLOG_API"]
 PATIENCE_S = 120
+ANSWER_S = 20
 
 
 def call(method, path, token=None, key=None, body=None, wait=None):
@@ -141,10 +143,14 @@ def writes(folder):
     return True
 
 
+def begun_after(marker, began):
+    return marker.exists() and began > os.stat(marker).st_mtime
+
+
 def outage(folder):
     token = session()
     (folder / "ready").touch()
-    seen, taken, number = [], [], 0
+    seen, taken, number, refused_away = [], [], 0, 0
     while not (folder / "stop").exists():
         number += 1
         began = time.time()
@@ -152,8 +158,12 @@ def outage(folder):
         seen.append((began, time.time() - began, status, body.get("type")))
         if status == 201:
             taken.append(body["cart_id"])
-            if (folder / "back").exists() and began > os.stat(folder / "back").st_mtime:
+            if begun_after(folder / "back", began):
                 (folder / "taken-again").touch()
+        elif begun_after(folder / "away", began - 1):
+            refused_away += 1
+            if refused_away == 2:
+                (folder / "refused").touch()
         time.sleep(0.05)
     away, back = (os.stat(folder / name).st_mtime for name in ("away", "back"))
     refused = [s for s in seen if s[2] == 503]
@@ -162,7 +172,7 @@ def outage(folder):
     slowest = max(s[1] for s in seen)
     print(f"writes: {len(taken)} taken, {len(refused)} refused {sorted(set(str(s[3]) for s in refused))}, "
           f"{len(during)} of them while the log was away; the slowest answer took {slowest:.1f} s")
-    wrong = [s for s in seen if s[2] not in (201, 503)] + [s for s in seen if s[1] > 6] + [s for s in during if s[2] != 503]
+    wrong = [s for s in seen if s[2] not in (201, 503) or s[1] > ANSWER_S] + [s for s in during if s[2] != 503]
     if wrong or not during:
         print(f"not as it must be: {wrong[:5]}")
         return False
