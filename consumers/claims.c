@@ -72,8 +72,8 @@ bool claims_settle(struct claims *claims, struct str id, enum intent_notice_outc
     return claims->ops->settle(claims, id, outcomes[outcome], reason, err);
 }
 
-bool claims_give_back(struct claims *claims, struct str id, struct err *err) {
-    return claims->ops->give_back(claims, id, err);
+bool claims_give_back(struct claims *claims, struct str id, int64_t tries, struct err *err) {
+    return claims->ops->give_back(claims, id, tries, err);
 }
 
 bool claims_told(struct claims *claims, struct str id, struct err *err) {

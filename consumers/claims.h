@@ -41,8 +41,9 @@ CHECK_RESULT bool claims_take(struct claims *claims, struct str id, struct arena
 /* It is over: sent, suppressed or failed. */
 CHECK_RESULT bool claims_settle(struct claims *claims, struct str id, enum intent_notice_outcome outcome,
                                 struct str reason, struct err *err);
-/* It was not sent, and may be taken again at once. */
-CHECK_RESULT bool claims_give_back(struct claims *claims, struct str id, struct err *err);
+/* It was not sent, and may be taken again at once. `tries` as claims_take said: when it is another's by now, nothing is
+ * changed. */
+CHECK_RESULT bool claims_give_back(struct claims *claims, struct str id, int64_t tries, struct err *err);
 /* The log has what came of it. claims_take says so the next time. */
 CHECK_RESULT bool claims_told(struct claims *claims, struct str id, struct err *err);
 

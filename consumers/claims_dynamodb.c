@@ -64,10 +64,12 @@ static bool settle(struct claims *claims, struct str id, const char *outcome, st
     return run(claims, "UpdateItem", request, err);
 }
 
-static bool give_back(struct claims *claims, struct str id, struct err *err) {
+static bool give_back(struct claims *claims, struct str id, int64_t tries, struct err *err) {
     json_t *request = update(claims, id, "REMOVE #held");
-    json_object_del(request, "ExpressionAttributeValues");
-    json_object_set_new(request, "ExpressionAttributeNames", json_pack("{s:s}", "#held", "held_until_ms"));
+    name_attributes(request);
+    json_object_set_new(request, "ConditionExpression",
+                        json_string("attribute_not_exists(#outcome) AND tries = :tries"));
+    give_value(request, ":tries", dynamodb_number(tries));
     return run(claims, "UpdateItem", request, err);
 }
 

@@ -11,7 +11,7 @@
 struct claims_ops {
     bool (*take)(struct claims *claims, struct str id, struct arena *arena, struct claim *ret, struct err *err);
     bool (*settle)(struct claims *claims, struct str id, const char *outcome, struct str reason, struct err *err);
-    bool (*give_back)(struct claims *claims, struct str id, struct err *err);
+    bool (*give_back)(struct claims *claims, struct str id, int64_t tries, struct err *err);
     bool (*told)(struct claims *claims, struct str id, struct err *err);
 };
 

@@ -96,11 +96,13 @@ static bool settle(struct claims *claims, struct str id, const char *outcome, st
     return run(claims, "UPDATE notifier.claim SET outcome = $2, reason = $3 WHERE id = $1", &params, err);
 }
 
-static bool give_back(struct claims *claims, struct str id, struct err *err) {
+static bool give_back(struct claims *claims, struct str id, int64_t tries, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     pg_add_text(&params, id);
-    return run(claims, "UPDATE notifier.claim SET held_until = '-infinity' WHERE id = $1 AND outcome IS NULL", &params,
-               err);
+    pg_add_i64(&params, tries);
+    return run(claims,
+               "UPDATE notifier.claim SET held_until = '-infinity' WHERE id = $1 AND tries = $2 AND outcome IS NULL",
+               &params, err);
 }
 
 static bool told(struct claims *claims, struct str id, struct err *err) {

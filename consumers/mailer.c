@@ -148,15 +148,22 @@ static void set_server(CURL *handle, const struct mailer *mailer) {
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
 }
 
-/* RFC 5321's replies that say that this mailbox, or this message, is not taken. The others of 5yz are ours to mend. */
-static bool is_for_good(long reply) {
-    return reply >= 550 && reply <= 554 && reply != 552; /* 552: a full mailbox, which may be emptied */
+/* RFC 5321's replies that say that this mailbox, or this message, is not taken. The others of 5yz are ours to mend, as
+ * are those to the greeting and to MAIL FROM: a sender that is not allowed. libcurl tells by its message what was
+ * refused; without a message it was what came after the data. */
+static bool is_for_good(long reply, const char *message, bool handed_over) {
+    bool of_this_mail = strncmp(message, "RCPT failed", 11) == 0 || strncmp(message, "DATA failed", 11) == 0 ||
+                        (!*message && handed_over);
+    return of_this_mail && reply >= 550 && reply <= 554 && reply != 552; /* 552: a full mailbox, which may be emptied */
 }
+
+enum { REPLY_GO_ON = 354 }; /* the last before the data; the next one says whether it was taken */
 
 static enum mail_outcome send_smtp(struct mailer *mailer, const struct mail *mail, struct err *err) {
     BUF_AUTO message = {0};
     BUF_AUTO from = {0};
     BUF_AUTO to = {0};
+    char message_of_curl[CURL_ERROR_SIZE] = "";
     long reply = 0;
     CURL *handle = curl_easy_init();
     if (!handle) {
@@ -172,6 +179,7 @@ static enum mail_outcome send_smtp(struct mailer *mailer, const struct mail *mai
     curl_easy_setopt(handle, CURLOPT_MAIL_FROM, from.ptr);
     curl_easy_setopt(handle, CURLOPT_MAIL_RCPT, recipients);
     curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, message_of_curl);
     curl_easy_setopt(handle, CURLOPT_READFUNCTION, on_read);
     curl_easy_setopt(handle, CURLOPT_READDATA, &upload);
     CURLcode code = curl_easy_perform(handle);
@@ -182,8 +190,10 @@ static enum mail_outcome send_smtp(struct mailer *mailer, const struct mail *mai
         return MAIL_SENT;
     err_set(err, code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_IO, "SMTP: %s (reply %ld)",
             curl_easy_strerror(code), reply);
-    bool refused = (code == CURLE_SEND_ERROR || code == CURLE_WEIRD_SERVER_REPLY) && is_for_good(reply);
-    return refused ? MAIL_REFUSED : MAIL_AGAIN;
+    bool refused = code == CURLE_SEND_ERROR || code == CURLE_WEIRD_SERVER_REPLY;
+    if (refused)
+        return is_for_good(reply, message_of_curl, !upload.rest.len) ? MAIL_REFUSED : MAIL_AGAIN;
+    return reply == REPLY_GO_ON && !upload.rest.len ? MAIL_UNKNOWN : MAIL_AGAIN;
 }
 
 enum mail_outcome mailer_send(struct mailer *mailer, const struct mail *mail, struct err *err) {

@@ -19,6 +19,7 @@ enum mail_outcome {
     MAIL_SENT,
     MAIL_REFUSED, /* this message or its address, for good */
     MAIL_AGAIN,   /* it may go later */
+    MAIL_UNKNOWN, /* handed over, and no answer came: it may have been taken */
 };
 
 struct mail {

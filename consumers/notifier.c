@@ -20,11 +20,16 @@ void notifier_claim_id(const struct intent_send_notice *notice, struct buf *ret)
     buf_printf(ret, "%.*s/%.*s/%.*s", STR_ARG(notice->order_id), STR_ARG(notice->template), STR_ARG(notice->cause));
 }
 
+/* Of CLAIM_HOLD_MS the look for an address may take so much; the rest is for sending. */
+enum { LOOK_MAX_US = (CLAIM_HOLD_MS - MAILER_TIMEOUT_MS) * 1000, TRIES_IN_DOUBT = 2 };
+
 /* One notice that was claimed. */
 struct sending {
     struct notifier *notifier;
     const struct intent_send_notice *notice;
     struct str claim;
+    int64_t tries;       /* this one included */
+    int64_t taken_at_us; /* by our own clock */
     struct arena *arena;
     struct intent_notice_answered *answer;
 };
@@ -47,7 +52,7 @@ static void again(const struct sending *sending, struct str reason, const struct
 static void give_back(const struct sending *sending, struct str reason, const struct err *why) {
     struct err err = {0};
     again(sending, reason, why);
-    if (!claims_give_back(sending->notifier->claims, sending->claim, &err))
+    if (!claims_give_back(sending->notifier->claims, sending->claim, sending->tries, &err))
         logging_err(&err, "notifier.claim_kept", "claim=%.*s", STR_ARG(sending->claim)); /* it ends by itself */
 }
 
@@ -86,16 +91,25 @@ static void send(const struct sending *sending, struct str address) {
     case MAIL_AGAIN:
         give_back(sending, STR("not-taken"), &err);
         return;
+    case MAIL_UNKNOWN:
+        /* Once more, when the claim has run out. A server that takes mails and never says so must not send many. */
+        if (sending->tries >= TRIES_IN_DOUBT) {
+            settle(sending, INTENT_NOTICE_OUTCOME_FAILED, STR("outcome-unknown"));
+            tell(sending, LOG_ERROR, &err);
+        } else {
+            again(sending, STR("no-answer"), &err);
+        }
+        return;
     }
 }
 
 /* The claim is ours. */
-static void try_to_send(const struct sending *sending, int64_t tries) {
+static void try_to_send(const struct sending *sending) {
     struct notifier *notifier = sending->notifier;
     struct str address;
     struct err err = {0};
     if (clock_now_us() - sending->notice->caused_at > notifier->within_us) {
-        bool tried = tries > 1;
+        bool tried = sending->tries > 1;
         settle(sending, tried ? INTENT_NOTICE_OUTCOME_FAILED : INTENT_NOTICE_OUTCOME_SUPPRESSED,
                tried ? STR("not-taken-in-time") : STR("too-old"));
         if (tried) {
@@ -110,6 +124,8 @@ static void try_to_send(const struct sending *sending, int64_t tries) {
         settle(sending, INTENT_NOTICE_OUTCOME_SUPPRESSED, STR("no-address"));
     else if (!mail_address_valid(address))
         settle(sending, INTENT_NOTICE_OUTCOME_SUPPRESSED, STR("no-valid-address"));
+    else if (clock_monotonic_us() - sending->taken_at_us > LOOK_MAX_US)
+        give_back(sending, STR("address-came-late"), NULL); /* the claim might run out while it is sent */
     else
         send(sending, address);
 }
@@ -126,7 +142,12 @@ static void answer_for(struct notifier *notifier, const struct intent_send_notic
                                               .cause = notice->cause,
                                               .channel = STR(NOTICE_CHANNEL),
                                               .reason = STR("")};
-    struct sending sending = {notifier, notice, buf_str(&id), arena, answer};
+    struct sending sending = {.notifier = notifier,
+                              .notice = notice,
+                              .claim = buf_str(&id),
+                              .taken_at_us = clock_monotonic_us(),
+                              .arena = arena,
+                              .answer = answer};
     if (!claims_take(notifier->claims, sending.claim, arena, &claim, &err)) {
         again(&sending, STR("claims-away"), &err);
     } else if (claim.state == CLAIM_HELD) {
@@ -138,7 +159,8 @@ static void answer_for(struct notifier *notifier, const struct intent_send_notic
     } else if (suppress.ptr) {
         settle(&sending, INTENT_NOTICE_OUTCOME_SUPPRESSED, suppress);
     } else {
-        try_to_send(&sending, claim.tries);
+        sending.tries = claim.tries;
+        try_to_send(&sending);
     }
     count(answer->outcome);
 }
