@@ -19,6 +19,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -303,13 +304,15 @@ void api_stop(struct api *api) {
     atomic_store(&api->stopping, true);
     int fd = MHD_quiesce_daemon(api->daemon);
     if (fd >= 0)
-        close(fd);
+        shutdown(fd, SHUT_RDWR); /* nobody connects any more; the daemon's threads may still use its number */
     if (api->watch)
         watch_stop(api->watch);
     flights_land_all(api->flights, api->config.ack_timeout_ms);
     if (!flights_wait_quiet(api->flights, QUIET_TIMEOUT_MS))
         logging_write(LOG_WARN, "http.stopped_early", "reason=\"clients do not take their answers\"");
     MHD_stop_daemon(api->daemon);
+    if (fd >= 0)
+        close(fd);
     logging_write(LOG_INFO, "http.stopped", "port=%d", api->port);
     api_free(api);
 }
