@@ -1,6 +1,7 @@
 #include "core/aws/s3.h"
 
 #include "core/aws/credentials.h"
+#include "core/aws/endpoint.h"
 #include "core/aws/s3_call.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
@@ -20,18 +21,11 @@ static bool bucket_valid(struct str name) {
     return name.len >= 3 && name.len <= 63;
 }
 
-/* scheme://host[:port], nothing behind it. A port that goes without saying is left out, as libcurl does in Host. */
-static bool endpoint_parse(struct s3 *s3, struct str url, struct err *err) {
-    bool tls = str_starts_with(url, STR("https://"));
-    if (!tls && !str_starts_with(url, STR("http://")))
-        return err_set(err, ERR_CONFIG, "AWS_ENDPOINT_URL_S3 must begin with http:// or https://");
-    struct str host = {url.ptr + (tls ? 8 : 7), url.len - (tls ? 8 : 7)}, usual = tls ? STR(":443") : STR(":80");
-    if (str_ends_with(host, STR("/")))
-        host.len--;
-    if (str_ends_with(host, usual))
-        host.len -= usual.len;
-    if (!host.len || memchr(host.ptr, '/', host.len) || memchr(host.ptr, '?', host.len))
-        return err_set(err, ERR_CONFIG, "AWS_ENDPOINT_URL_S3 must be scheme://host[:port]");
+static bool endpoint_take(struct s3 *s3, struct str url, struct err *err) {
+    bool tls;
+    struct str host;
+    if (!aws_endpoint_parse("AWS_ENDPOINT_URL_S3", url, &tls, &host, err))
+        return false;
     s3->scheme = tls ? "https" : "http";
     s3->host = mem_strdup(host);
     return true;
@@ -45,7 +39,7 @@ static bool place_choose(struct s3 *s3, struct err *err) {
     s3->region = region ? region : "us-east-1"; /* what services that only speak like S3 expect */
     BUF_AUTO place = {0};
     if (endpoint) {
-        if (!endpoint_parse(s3, str_from(endpoint), err))
+        if (!endpoint_take(s3, str_from(endpoint), err))
             return false;
         s3->path_style = true;
     } else {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/aws/credentials.h"
+#include "core/aws/endpoint.h"
 #include "core/aws/source.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
@@ -35,16 +36,10 @@ struct aws_secrets {
 /* ---- opening ---- */
 
 static bool endpoint_take(struct aws_secrets *secrets, struct str url, struct err *err) {
-    bool tls = str_starts_with(url, STR("https://"));
-    if (!tls && !str_starts_with(url, STR("http://")))
-        return err_set(err, ERR_CONFIG, "AWS_ENDPOINT_URL_SECRETS_MANAGER must begin with http:// or https://");
-    struct str host = {url.ptr + (tls ? 8 : 7), url.len - (tls ? 8 : 7)}, usual = tls ? STR(":443") : STR(":80");
-    if (str_ends_with(host, STR("/")))
-        host.len--;
-    if (str_ends_with(host, usual))
-        host.len -= usual.len;
-    if (!host.len || memchr(host.ptr, '/', host.len) || memchr(host.ptr, '?', host.len))
-        return err_set(err, ERR_CONFIG, "AWS_ENDPOINT_URL_SECRETS_MANAGER must be scheme://host[:port]");
+    bool tls;
+    struct str host;
+    if (!aws_endpoint_parse("AWS_ENDPOINT_URL_SECRETS_MANAGER", url, &tls, &host, err))
+        return false;
     secrets->scheme = mem_strdup(tls ? STR("https") : STR("http"));
     secrets->host = mem_strdup(host);
     return true;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/aws/credentials.h"
+#include "core/aws/endpoint.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
 
@@ -18,18 +19,11 @@ struct aws_service {
     const char *ca_file;
 };
 
-/* A port that goes without saying is left out, as libcurl does in Host. */
 static bool take_endpoint(struct aws_service *service, struct str url, struct err *err) {
-    bool tls = str_starts_with(url, STR("https://"));
-    if (!tls && !str_starts_with(url, STR("http://")))
-        return err_set(err, ERR_CONFIG, "%s must begin with http:// or https://", service->name->endpoint);
-    struct str host = {url.ptr + (tls ? 8 : 7), url.len - (tls ? 8 : 7)}, usual = tls ? STR(":443") : STR(":80");
-    if (str_ends_with(host, STR("/")))
-        host.len--;
-    if (str_ends_with(host, usual))
-        host.len -= usual.len;
-    if (!host.len || memchr(host.ptr, '/', host.len) || memchr(host.ptr, '?', host.len))
-        return err_set(err, ERR_CONFIG, "%s must be scheme://host[:port]", service->name->endpoint);
+    bool tls;
+    struct str host;
+    if (!aws_endpoint_parse(service->name->endpoint, url, &tls, &host, err))
+        return false;
     BUF_AUTO base = {0};
     buf_printf(&base, "%s%.*s", tls ? "https://" : "http://", STR_ARG(host));
     service->base = mem_strdup(buf_str(&base));
