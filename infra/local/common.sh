@@ -45,11 +45,20 @@ port_taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-# Below the ports that the kernel hands to outgoing connections, so that it stays free while a server restarts.
+# Ports that are meant for somebody who need not listen yet; what we start knows of them, too.
+export ports_promised=${ports_promised:- }
+
+promise_ports() {
+    ports_promised+="$* "
+}
+
+# free_port NAME: sets it to a port that nobody has and nobody is promised. Below those that the kernel hands to outgoing
+# connections, so that it stays free while a server restarts.
 free_port() {
-    local port
-    while port=$((20000 + RANDOM % 12000)) && port_taken "$port"; do :; done
-    echo "$port"
+    local found
+    while found=$((20000 + RANDOM % 12000)) && { [[ $ports_promised == *" $found "* ]] || port_taken "$found"; }; do :; done
+    promise_ports "$found"
+    printf -v "$1" %s "$found"
 }
 
 # A var/ that another user made cannot be used: say so before anything else fails over it.

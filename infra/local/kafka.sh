@@ -60,8 +60,12 @@ kafka_choose_ports() {
     shift 2
     [ "${#ports[@]}" = 0 ] || shift "$(($# > 0))"
     while [ "${#ports[@]}" -lt "$count" ]; do
-        port=${1:-$(free_port)}
-        shift "$(($# > 0))"
+        if [ $# -gt 0 ]; then
+            port=$1
+            shift
+        else
+            free_port port
+        fi
         [[ " ${ports[*]} " == *" $port "* ]] || port_taken "$port" || ports+=("$port")
     done
     echo "${ports[*]}" >"$data/kafka/ports"

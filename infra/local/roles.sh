@@ -48,12 +48,25 @@ know_services() {
     done
 }
 
+# What the stack's parts listen at, whether they are up or on their way.
+stack_ports_promise() {
+    local file
+    promise_ports "${ORDERLOG_LISTEN##*:}" "${ORDERLOG_PROVIDER##*:}" "${kafka_ports[@]}"
+    for file in "$run"/*.listen; do
+        [ ! -e "$file" ] || promise_ports "$(sed 's/.*://' "$file")"
+    done
+}
+
 # The API listens where the settings say, the others anywhere.
 role_start() {
-    local name=$1 kind=${1%-[0-9]*} listen command
+    local name=$1 kind=${1%-[0-9]*} listen port command
     case $kind in
     api) command=(api) listen=$ORDERLOG_LISTEN ;;
-    *) command=("${kind%%-*}" "${kind#*-}") listen=127.0.0.1:$(free_port) ;;
+    *)
+        stack_ports_promise
+        free_port port
+        command=("${kind%%-*}" "${kind#*-}") listen=127.0.0.1:$port
+        ;;
     esac
     echo "$listen" >"$run/$name.listen"
     service_start "$name" "$ORDERLOG_BIN" "${command[@]}" --listen "$listen"

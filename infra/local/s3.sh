@@ -9,7 +9,7 @@ s3_pid=''
 s3_start() {
     local gateway port deadline
     gateway=$("$tools/s3/get") || return $?
-    port=$(free_port)
+    free_port port
     secret s3
     mkdir -p "$dir"/s3/{objects,sidecar}
     export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=orderlog-local AWS_REGION=us-east-1

@@ -89,7 +89,7 @@ write_env() {
     printf 'local:%s\n' "$(<"$secrets/operator")" >"$secrets/operators"
     provider_port=$(cat "$data/provider.port" 2>/dev/null || true)
     if [ -z "$provider_port" ] || port_taken "$provider_port"; then
-        provider_port=$(free_port)
+        free_port provider_port
         echo "$provider_port" >"$data/provider.port"
     fi
     {

@@ -29,7 +29,8 @@ case $action in
 start | stores)
     trap 'stack_stop' EXIT
     need_binary
-    stores_start "$(free_port)"
+    free_port port
+    stores_start "$port"
     [ "$action" = stores ] || orderlog_start
     trap - EXIT
     ;;

@@ -17,7 +17,7 @@ fail() {
 }
 
 flow_start() {
-    local kind=embedded
+    local kind=embedded port
     need_var
     [[ " ${up_options[*]} " != *' --kafka '* ]] || kind=kafka
     stack_at "$(mktemp -d "$root/var/test-flow.XXXXXX")" "$kind"
@@ -25,7 +25,8 @@ flow_start() {
     trap flow_end EXIT
     trap 'exit 143' INT TERM HUP
     choose_places
-    "$tools/up" --detach --dir "$dir" --port "$(free_port)" "${up_options[@]}"
+    free_port port
+    "$tools/up" --detach --dir "$dir" --port "$port" "${up_options[@]}"
     # shellcheck source=/dev/null
     . "$dir/env"
     know_services
