@@ -51,7 +51,7 @@ know_services() {
 # What the stack's parts listen at, whether they are up or on their way.
 stack_ports_promise() {
     local file
-    promise_ports "${ORDERLOG_LISTEN##*:}" "${ORDERLOG_PROVIDER##*:}" "${kafka_ports[@]}"
+    promise_ports "${ORDERLOG_LISTEN##*:}" "${ORDERLOG_PROVIDER##*:}" "${kafka_ports[*]-}"
     for file in "$run"/*.listen; do
         [ ! -e "$file" ] || promise_ports "$(sed 's/.*://' "$file")"
     done

@@ -108,8 +108,9 @@ stack_at "$(mktemp -d "$root/var/test-flow.XXXXXX")" kafka
 chmod 0711 "$dir"
 trap flow_end EXIT
 trap 'exit 143' INT TERM HUP
-msk=$dir/msk
+msk=$dir/msk client_port='' api_port=''
 free_port client_port
+free_port api_port
 mkdir -p "$msk/classes" "$run" "$logs"
 javac -cp "$kafka_libs/*" -d "$msk/classes" "$root/tests/support/msk/MskIamValidator.java"
 {
@@ -126,7 +127,6 @@ for ((i = 1; i <= 3000; i++)); do
     printf 'ASIASHOP%d secret/%d+= token/%d==\nASIATAIL%d secret/%d+= token/%d==\n' "$i" "$i" "$i" "$i" "$i" "$i"
 done >"$msk/keys"
 echo "AKIAKNOWN wJalrXUtnFEMI/K7MDENG" >>"$msk/keys"
-free_port api_port
 stack_start "$api_port"
 know_services
 

@@ -21,6 +21,7 @@ are_told() {
         "$python" -B "$root/tests/lambda/check_notices.py" settled "$dir/events" "$dir/mails"
 }
 
+mail_port=''
 free_port mail_port
 ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
 export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"

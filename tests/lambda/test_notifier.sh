@@ -9,6 +9,7 @@ python=$root/var/venv/bin/python
     say "aiosmtpd is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
 }
+mail_port=''
 free_port mail_port
 ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
 export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
