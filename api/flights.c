@@ -186,6 +186,7 @@ static void start(struct request *request, const struct command *command, reques
 void flight_start(struct request *request, const struct message *message, request_step *then) {
     struct command command = {.id = id_str(&request->command_id),
                               .traceparent = request->traceparent,
+                              .tracestate = request->tracestate,
                               .time_us = clock_now_us(),
                               .message = message};
     start(request, &command, then);
@@ -195,6 +196,7 @@ void flight_start_ahead(struct request *request, struct str id, const struct mes
     struct command command = {.id = id,
                               .command_id = id_str(&request->command_id),
                               .traceparent = request->traceparent,
+                              .tracestate = request->tracestate,
                               .time_us = clock_now_us(),
                               .message = message};
     start(request, &command, then);

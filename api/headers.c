@@ -1,7 +1,7 @@
 #include "api/headers.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include "core/base/trace_context.h"
+
 #include <strings.h>
 
 enum known {
@@ -13,21 +13,30 @@ enum known {
     HEADER_LAST_EVENT_ID,
     HEADER_ORDERLOG_AFTER,
     HEADER_PREFER,
-    HEADER_TRACE,
+    HEADER_TRACEPARENT_GIVEN,
+    HEADER_TRACESTATE_GIVEN,
     HEADER_TRANSFER_ENCODING,
     HEADER_KNOWN_COUNT,
 };
 
 static const struct str known_names[] = {
-    [HEADER_AUTHORIZATION] = {"Authorization", 13},     [HEADER_CONTENT_LENGTH] = {"Content-Length", 14},
-    [HEADER_CONTENT_TYPE_GIVEN] = {"Content-Type", 12}, [HEADER_HOST] = {"Host", 4},
-    [HEADER_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15}, [HEADER_TRACE] = {"traceparent", 11},
-    [HEADER_ORDERLOG_AFTER] = {"Orderlog-After", 14},   [HEADER_PREFER] = {"Prefer", 6},
-    [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", 13},     [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},
+    [HEADER_AUTHORIZATION] = {"Authorization", 13},
+    [HEADER_CONTENT_LENGTH] = {"Content-Length", 14},
+    [HEADER_CONTENT_TYPE_GIVEN] = {"Content-Type", 12},
+    [HEADER_HOST] = {"Host", 4},
+    [HEADER_IDEMPOTENCY_KEY] = {"Idempotency-Key", 15},
+    [HEADER_TRACEPARENT_GIVEN] = {"traceparent", 11},
+    [HEADER_TRACESTATE_GIVEN] = {"tracestate", 10},
+    [HEADER_ORDERLOG_AFTER] = {"Orderlog-After", 14},
+    [HEADER_PREFER] = {"Prefer", 6},
+    [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", 13},
+    [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},
 };
 
 struct scan {
+    struct request *request;
     struct str values[HEADER_KNOWN_COUNT];
+    int traceparents; /* several are as good as none */
     struct err *err;
     bool ok;
 };
@@ -54,6 +63,20 @@ static bool value_is_clean(struct str value) {
     return true;
 }
 
+/* Tracing never fails a request, and a tracestate may come in several headers. */
+static void value_take(struct scan *scan, size_t i, struct str text) {
+    struct str before = scan->values[i];
+    scan->values[i] = text;
+    scan->traceparents += i == HEADER_TRACEPARENT_GIVEN;
+    if (!before.ptr || i == HEADER_TRACEPARENT_GIVEN)
+        return;
+    scan->ok = i == HEADER_TRACESTATE_GIVEN;
+    if (scan->ok)
+        scan->values[i] = arena_printf(&scan->request->arena, "%.*s,%.*s", STR_ARG(before), STR_ARG(text));
+    else
+        err_set(scan->err, ERR_INVALID_BODY, "The header %s is given twice.", known_names[i].ptr);
+}
+
 static enum MHD_Result scan_header(void *user, enum MHD_ValueKind kind, const char *key, size_t key_len,
                                    const char *value, size_t value_len) {
     (void)kind;
@@ -68,12 +91,9 @@ static enum MHD_Result scan_header(void *user, enum MHD_ValueKind kind, const ch
     for (size_t i = 0; i < HEADER_KNOWN_COUNT; i++) {
         if (!equal_caseless(name, known_names[i]))
             continue;
-        scan->ok = !scan->values[i].ptr;
-        if (!scan->ok)
-            err_set(scan->err, ERR_INVALID_BODY, "The header %s is given twice.", known_names[i].ptr);
         while (text.len && (text.ptr[text.len - 1] == ' ' || text.ptr[text.len - 1] == '\t'))
             text.len--;
-        scan->values[i] = text;
+        value_take(scan, i, text);
         break;
     }
     return scan->ok ? MHD_YES : MHD_NO;
@@ -95,41 +115,21 @@ static bool framing_check(struct request *request, const struct scan *scan, stru
     return true;
 }
 
-static bool is_hex_not_zero(struct str text) {
-    bool nonzero = false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-            return false;
-        nonzero = nonzero || c != '0';
+/* What is passed on: the request's own context as it came, or a new trace. A later version's is told as version 00's,
+ * which is what was understood of it. */
+static void trace_take(struct request *request, const struct scan *scan) {
+    struct trace_context context;
+    char *text;
+    if (scan->traceparents == 1 && trace_context_parse(scan->values[HEADER_TRACEPARENT_GIVEN], &context)) {
+        request->tracestate = tracestate_read(scan->values[HEADER_TRACESTATE_GIVEN], &request->arena);
+        request->traceparent = scan->values[HEADER_TRACEPARENT_GIVEN];
+        if (str_starts_with(request->traceparent, STR("00")))
+            return;
+    } else {
+        trace_context_begin(&context);
     }
-    return nonzero;
-}
-
-/* Version 00: 00-<trace id>-<parent id>-<flags>. One that is not valid is as good as none. */
-static bool traceparent_is_valid(struct str s) {
-    return s.len == 55 && memcmp(s.ptr, "00-", 3) == 0 && s.ptr[35] == '-' && s.ptr[52] == '-' &&
-           is_hex_not_zero((struct str){s.ptr + 3, 32}) && is_hex_not_zero((struct str){s.ptr + 36, 16}) &&
-           (is_hex_not_zero((struct str){s.ptr + 53, 2}) || memcmp(s.ptr + 53, "00", 2) == 0);
-}
-
-/* Trace ids must differ, not be secret, and not cost a system call for each request: SplitMix64 by thread. */
-static uint64_t trace_random(void) {
-    static _Thread_local uint64_t state;
-    if (!state)
-        random_bytes(&state, sizeof state);
-    uint64_t z = state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
-struct str headers_fresh_traceparent(struct arena *arena) {
-    char *text = arena_alloc(arena, 56);
-    /* Neither id may be zero. */
-    snprintf(text, 56, "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-01", trace_random(), trace_random() | 1,
-             trace_random() | 1);
-    return (struct str){text, 55};
+    text = arena_alloc(&request->arena, TRACEPARENT_SIZE);
+    request->traceparent = trace_context_format(&context, text);
 }
 
 bool headers_say_json(struct str content_type) {
@@ -147,10 +147,9 @@ bool headers_say_json(struct str content_type) {
 
 /* The strings are the connection's; they live as long as the request. */
 bool headers_read(struct request *request, struct err *err) {
-    struct scan scan = {.err = err, .ok = true};
+    struct scan scan = {.request = request, .err = err, .ok = true};
     MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, scan_header, &scan);
-    if (scan.ok && traceparent_is_valid(scan.values[HEADER_TRACE]))
-        request->traceparent = scan.values[HEADER_TRACE];
+    trace_take(request, &scan);
     if (!scan.ok || !framing_check(request, &scan, err))
         return false;
     request->authorization = scan.values[HEADER_AUTHORIZATION];

@@ -4,12 +4,10 @@
 
 #include "api/internal.h"
 
-/* Takes those that we know into the request. Refused: a name or value with characters that may not be in one, one of
- * ours given twice, and any doubt about where the body ends. */
+/* Takes those that we know into the request, which has a trace then in any case. Refused: a name or value with
+ * characters that may not be in one, one of ours given twice, and any doubt about where the body ends. */
 CHECK_RESULT bool headers_read(struct request *request, struct err *err);
 /* Whether a Content-Type is application/json, in UTF-8. */
 bool headers_say_json(struct str content_type);
-/* A new trace (W3C Trace Context, level 1). */
-struct str headers_fresh_traceparent(struct arena *arena);
 
 #endif

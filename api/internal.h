@@ -112,8 +112,9 @@ struct request {
     struct str idempotency_key;
     struct str last_event_id;
     struct str prefer;
-    struct str after; /* Orderlog-After: a command's id; ptr NULL: none */
-    struct str traceparent;
+    struct str after;       /* Orderlog-After: a command's id; ptr NULL: none */
+    struct str traceparent; /* given, or a new one */
+    struct str tracestate;  /* ptr NULL: none */
     struct str content_type_given;
     uint64_t content_length;
     bool has_body;

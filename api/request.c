@@ -209,8 +209,6 @@ static void headers_use(struct request *request) {
         err_set(&request->err, ERR_TOO_LARGE, "The body may have %d bytes.", BODY_MAX);
         request->answer_early = request->content_length > BODY_DRAINED_MAX;
     }
-    if (!request->traceparent.ptr)
-        request->traceparent = headers_fresh_traceparent(&request->arena);
 }
 
 void request_begin(struct request *request, const char *method, const char *version) {

@@ -174,6 +174,8 @@ void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struc
         headers[count++] = (struct log_header){STR(HEADER_COMMAND_ID), batch->room.command_id};
     if (traceparent.ptr)
         headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), traceparent};
+    if (batch->item && batch->item->envelope.tracestate.ptr)
+        headers[count++] = (struct log_header){STR(HEADER_TRACESTATE), batch->item->envelope.tracestate};
     for (size_t i = 0; i < extra_count && count < sizeof(headers) / sizeof(headers[0]); i++)
         headers[count++] = extra[i];
     struct log_record record = {

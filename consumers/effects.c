@@ -111,7 +111,7 @@ static void run_call(struct effects *effects, struct effect_result *result) {
         } else {
             if (request.type == MESSAGE_INTENT_CALL_PROVIDER)
                 request.intent_call_provider.look_up = clock_now_us() - result->effect.created_us >= EFFECT_GIVE_UP_US;
-            effects->call(effects->user, &request, &result->arena, &result->answer);
+            effects->call(effects->user, &request, result->effect.traceparent, &result->arena, &result->answer);
         }
     }
     result->at_us = clock_now_us();

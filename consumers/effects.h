@@ -11,8 +11,9 @@
 struct effects;
 
 /* Makes the call and fills *answer (in `arena`); an outcome that is not known yet is an answer, too. Blocks; called
- * from several threads at once. */
-typedef void effect_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+ * from several threads at once. `traceparent` is that of the decision; ptr NULL: none. */
+typedef void effect_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                         struct message *answer);
 /* What an intent's request is encoded by: intent/payment of a call to the provider, intent/notice of a message to a
  * shopper. */
 const struct schema_subject *effect_subject(enum message_type request);

@@ -175,7 +175,9 @@ void notifier_suppress(struct notifier *notifier, const struct intent_send_notic
     answer_for(notifier, notice, reason, arena, answer);
 }
 
-void notifier_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {
+void notifier_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                   struct message *answer) {
+    (void)traceparent; /* a mail carries none */
     answer->type = MESSAGE_INTENT_NOTICE_ANSWERED;
     notifier_send(user, &request->intent_send_notice, arena, &answer->intent_notice_answered);
 }

@@ -29,7 +29,8 @@ void notifier_send(struct notifier *notifier, const struct intent_send_notice *n
 void notifier_suppress(struct notifier *notifier, const struct intent_send_notice *notice, struct str reason,
                        struct arena *arena, struct intent_notice_answered *answer);
 /* An effect_call; `user` is the struct notifier. */
-void notifier_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+void notifier_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                   struct message *answer);
 /* The claim's id. */
 void notifier_claim_id(const struct intent_send_notice *notice, struct buf *ret);
 

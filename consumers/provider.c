@@ -7,6 +7,7 @@
 #include "consumers/provider_internal.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
+#include "core/base/trace_context.h"
 
 enum { PROVIDER_CONNECT_MS = 2000, PROVIDER_HANDLES = 16 };
 
@@ -95,9 +96,20 @@ static void set_form(CURL *handle, const struct buf *form) {
     curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, (long)form->len);
 }
 
+/* Only what is one: it was read from a record. */
+static struct curl_slist *add_traceparent(struct curl_slist *headers, struct str traceparent) {
+    static const char name[] = "traceparent: ";
+    char line[sizeof name - 1 + TRACEPARENT_SIZE];
+    struct trace_context context;
+    if (!trace_context_parse(traceparent, &context))
+        return headers;
+    trace_context_format(&context, (char *)memcpy(line, name, sizeof name) + sizeof name - 1);
+    return curl_slist_append(headers, line);
+}
+
 /* The HTTP status; 0 with *why when there was no answer. */
-static long perform(struct provider *provider, struct str idempotency_key, const struct provider_request *request,
-                    struct buf *body, const char **why) {
+static long perform(struct provider *provider, struct str idempotency_key, struct str traceparent,
+                    const struct provider_request *request, struct buf *body, const char **why) {
     BUF_AUTO url = {0};
     BUF_AUTO key = {0};
     buf_printf(&url, "%s%s", provider->url, request->path.ptr);
@@ -112,6 +124,7 @@ static long perform(struct provider *provider, struct str idempotency_key, const
         headers = curl_slist_append(headers, key.ptr);
         set_form(handle, &request->form);
     }
+    headers = add_traceparent(headers, traceparent);
     curl_easy_setopt(handle, CURLOPT_URL, url.ptr);
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
@@ -146,8 +159,8 @@ static void check_amount(const struct provider *provider, const struct intent_ca
                   STR_ARG(answered->amount.currency));
 }
 
-static void call_http(struct provider *provider, const struct intent_call_provider *call, struct arena *arena,
-                      struct intent_provider_answered *ret) {
+static void call_http(struct provider *provider, const struct intent_call_provider *call, struct str traceparent,
+                      struct arena *arena, struct intent_provider_answered *ret) {
     struct provider_request request = {0};
     BUF_AUTO body = {0};
     const char *why = "";
@@ -159,7 +172,7 @@ static void call_http(struct provider *provider, const struct intent_call_provid
         ret->code = STR("cannot-be-looked-up");
         return;
     }
-    long status = perform(provider, call->idempotency_key, &request, &body, &why);
+    long status = perform(provider, call->idempotency_key, traceparent, &request, &body, &why);
     if (status)
         provider_answer_read(call, status, buf_str(&body), arena, ret);
     if (ret->outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN) {
@@ -187,7 +200,8 @@ static void call_instant(const struct intent_call_provider *call, struct arena *
     ret->provider_ref = arena_printf(arena, "instant_%.*s", STR_ARG(call->payment_id));
 }
 
-void provider_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {
+void provider_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                   struct message *answer) {
     struct provider *provider = user;
     const struct intent_call_provider *call = &request->intent_call_provider;
     struct intent_provider_answered *ret = &answer->intent_provider_answered;
@@ -200,7 +214,7 @@ void provider_call(void *user, const struct message *request, struct arena *aren
                                              .code = STR(""),
                                              .provider_ref = call->provider_ref.ptr ? call->provider_ref : STR("")};
     if (provider->url)
-        call_http(provider, call, arena, ret);
+        call_http(provider, call, traceparent, arena, ret);
     else
         call_instant(call, arena, ret);
 }

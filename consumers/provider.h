@@ -31,6 +31,7 @@ int provider_calls_at_once(const struct provider *provider);
  * A look (and a call with look_up, for which it is too late) reads what there is: succeeded, captured, expired,
  * declined, pending or missing. Another amount than was asked for is an alarm: provider.amount_mismatch in the log, and
  * orderlog_provider_mismatches_total. */
-void provider_call(void *user, const struct message *request, struct arena *arena, struct message *answer);
+void provider_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                   struct message *answer);
 
 #endif

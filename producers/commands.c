@@ -122,12 +122,14 @@ bool command_append(struct log_producer *producer, const struct locations *locat
         {STR(HEADER_CONTENT_TYPE), STR("application/avro")},
         {STR(HEADER_TRACEPARENT), command->traceparent},
         {STR(HEADER_COMMAND_ID), command->command_id.ptr ? command->command_id : command->id},
+        {STR(HEADER_TRACESTATE), command->tracestate},
     };
+    const size_t header_count = sizeof headers / sizeof headers[0] - !command->tracestate.ptr;
     const struct log_record record = {.topic = topic,
                                       .partition = partition,
                                       .key = to.key,
                                       .value = buf_str(&value),
                                       .headers = headers,
-                                      .header_count = sizeof headers / sizeof headers[0]};
+                                      .header_count = header_count};
     return log_append(producer, &record, delivery, user, err);
 }

@@ -16,6 +16,7 @@ struct command {
     struct str id;          /* ce_id */
     struct str command_id;  /* ptr NULL: the same as `id` */
     struct str traceparent; /* W3C trace context */
+    struct str tracestate;  /* ptr NULL: none */
     int64_t time_us;        /* ce_time */
     const struct message *message;
 };

@@ -13,6 +13,7 @@
 #define HEADER_SUBJECT "ce_subject"
 #define HEADER_CONTENT_TYPE "content-type"
 #define HEADER_TRACEPARENT "traceparent"
+#define HEADER_TRACESTATE "tracestate"
 #define HEADER_COMMAND_ID "command_id"
 #define HEADER_BODY_HASH "body_hash"
 #define HEADER_ORIGIN "origin"
@@ -30,6 +31,7 @@ struct envelope {
     struct str command_id;  /* the ce_id of the API's record that began it; for that record itself, its own id */
     struct str body_hash;   /* of a command's record, on what was decided of it at once; ptr NULL: on anything else */
     struct str traceparent; /* ptr NULL: none */
+    struct str tracestate;  /* ptr NULL: none */
     struct str origin;      /* "orders/3"; ptr NULL: not a decider's output */
     int64_t origin_seq;     /* 1, 2, 3, … per origin and partition; 0 without origin */
 };

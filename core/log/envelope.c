@@ -11,6 +11,7 @@ static void read_header(const struct log_header *header, struct envelope *ret, s
         {STR(HEADER_COMMAND_ID), &ret->command_id},
         {STR(HEADER_BODY_HASH), &ret->body_hash},
         {STR(HEADER_TRACEPARENT), &ret->traceparent},
+        {STR(HEADER_TRACESTATE), &ret->tracestate},
         {STR(HEADER_ORIGIN), &ret->origin},
         {STR(HEADER_ORIGIN_SEQ), seq},
     };

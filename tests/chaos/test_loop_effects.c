@@ -20,7 +20,9 @@ struct outside {
     bool first_waits;
 };
 
-static void outside_call(void *user, const struct message *request, struct arena *arena, struct message *answer) {
+static void outside_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
+                         struct message *answer) {
+    (void)traceparent;
     struct outside *outside = user;
     const struct intent_call_provider *call = &request->intent_call_provider;
     if (outside->dies == DIES_BEFORE_THE_CALL)

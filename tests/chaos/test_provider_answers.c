@@ -27,6 +27,8 @@ struct stub {
     char request[4096];
 };
 
+#define TRACEPARENT "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+static struct str traceparent;
 static struct stub stub = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* Until the head and as much body as it says are there. */
@@ -126,7 +128,7 @@ static struct intent_provider_answered answer_to(int which, const char *status, 
     pthread_mutex_unlock(&stub.lock);
     buf_printf(&url, "http://127.0.0.1:%d", stub.port);
     assert_true(provider_open(url.ptr, STR("sk_test"), PROVIDER_TIMEOUT_MS, &provider, &err));
-    provider_call(provider, &request, arena, &answer);
+    provider_call(provider, &request, traceparent, arena, &answer);
     provider_close(provider);
     assert_int_equal(answer.type, MESSAGE_INTENT_PROVIDER_ANSWERED);
     return answer.intent_provider_answered;
@@ -241,6 +243,21 @@ static void request(void **state) {
     arena_free(&arena);
 }
 
+/* Only what is one goes into a header: it was read from a record. */
+static void trace(void **state) {
+    (void)state;
+    const char *given[] = {TRACEPARENT, "00-x\r\nInjected: 1", NULL};
+    for (size_t i = 0; i < 3; i++) {
+        struct arena arena;
+        arena_init(&arena);
+        traceparent = str_from(given[i]);
+        answer_to(CAPTURE, "200 OK", TAKEN, &arena);
+        assert_int_equal(strstr(stub.request, "\r\ntraceparent: " TRACEPARENT "\r\n") != NULL, i == 0);
+        assert_null(strstr(stub.request, "Injected"));
+        arena_free(&arena);
+    }
+}
+
 /* The amount is the provider's word, whatever was asked for. */
 static void amounts(void **state) {
     (void)state;
@@ -294,7 +311,7 @@ int main(void) {
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(outcomes), cmocka_unit_test(request),   cmocka_unit_test(amounts),
-        cmocka_unit_test(looks),    cmocka_unit_test(addresses),
+        cmocka_unit_test(looks),    cmocka_unit_test(addresses), cmocka_unit_test(trace),
     };
     return cmocka_run_group_tests(tests, stub_start, stub_stop);
 }

@@ -129,7 +129,7 @@ static struct intent_provider_answered answer_to(int which, struct arena *arena)
                                       .idempotency_key = STR("0190a000-0000-8000-8000-000000000003")};
     if (!provider_open(mock.url, STR("sk_test_123"), PROVIDER_TIMEOUT_MS, &provider, &err))
         fail_msg("%s", err.detail);
-    provider_call(provider, &request, arena, &answer);
+    provider_call(provider, &request, STR_NULL, arena, &answer);
     provider_close(provider);
     return answer.intent_provider_answered;
 }

@@ -307,6 +307,7 @@ static inline void appended_read(struct server *s, const struct log_record *reco
     e->subject = kept(s, e->subject);
     e->command_id = kept(s, e->command_id);
     e->traceparent = kept(s, e->traceparent);
+    e->tracestate = kept(s, e->tracestate);
     ret->time = header_of(s, record, HEADER_TIME);
     ret->content_type = header_of(s, record, HEADER_CONTENT_TYPE);
     ret->specversion = header_of(s, record, HEADER_SPECVERSION);

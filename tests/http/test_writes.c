@@ -368,6 +368,22 @@ static void the_trace_of_the_request_goes_along(void **state) {
         assert_string_not_equal(fresh.ptr, broken[i]);
         assert_memory_equal(fresh.ptr, "00-", 3);
     }
+    /* Of a later version, what is known. Two are none, and refuse nothing. */
+    asked.headers[0] = "traceparent: 01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff-more";
+    server_ask(s, asked);
+    assert_string_equal(take_appended(s, TOPIC_CART_EVENTS).envelope.traceparent.ptr, given);
+    asked.headers[0] = asked.headers[1] = format(s, "traceparent: %s", given);
+    assert_int_equal(server_ask(s, asked).status, 201);
+    assert_null(strstr(take_appended(s, TOPIC_CART_EVENTS).envelope.traceparent.ptr, "4bf92f35"));
+    /* The state goes with it, from several headers as from one; without a valid parent it means nothing. */
+    asked.headers[1] = "tracestate: a=1 , b@c=2";
+    asked.headers[2] = "tracestate: d=3";
+    server_ask(s, asked);
+    assert_string_equal(take_appended(s, TOPIC_CART_EVENTS).envelope.tracestate.ptr, "a=1,b@c=2,d=3");
+    asked.headers[0] = "traceparent: nonsense";
+    server_ask(s, asked);
+    assert_null(take_appended(s, TOPIC_CART_EVENTS).envelope.tracestate.ptr);
+    asked.headers[1] = asked.headers[2] = NULL;
     asked.key = NULL; /* and it is told in problems */
     asked.headers[0] = format(s, "traceparent: %s", given);
     reply = server_ask(s, asked);
