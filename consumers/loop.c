@@ -111,13 +111,15 @@ static void halt_damaged(struct service *service) {
 
 /* ---- a batch ---- */
 
-/* Only what was committed is ever published or called. */
+/* Only what was committed is ever published or called. What was encoded just now can be read. */
 static void hand_on(struct batch *batch) {
     struct loop *loop = batch->loop;
     for (int32_t s = 0; s < loop->shard_count; s++)
         if (batch->outbox_records[s]) {
             metrics_add(loop->shards[s].service->metrics.emitted, batch->outbox_records[s]);
-            publisher_add(loop->publisher, s, loop->shards[s].version, buf_str(&batch->outboxes[s]));
+            struct err err = {0};
+            if (!publisher_add(loop->publisher, s, loop->shards[s].version, buf_str(&batch->outboxes[s]), &err))
+                abort();
         }
     for (const struct intent_op *op = batch->intents; op; op = op->next)
         effects_add(loop->effects, &op->effect);

@@ -202,7 +202,9 @@ static bool load_outbox(struct loop *loop, struct shard *shard, struct err *err)
                  &params, &rows, err))
         return false;
     for (int i = 0; i < pg_rows(rows); i++)
-        publisher_add(loop->publisher, shard->slot, pg_get_i64(rows, i, 0), pg_get_str(rows, i, 1));
+        if (!publisher_add(loop->publisher, shard->slot, pg_get_i64(rows, i, 0), pg_get_str(rows, i, 1), err))
+            return err_wrap(err, "decider.outbox row %lld, of a newer version or damaged",
+                            (long long)pg_get_i64(rows, i, 0));
     return true;
 }
 

@@ -137,24 +137,23 @@ static struct shard_queue *queue_of(struct publisher *publisher, int32_t shard) 
     return queue;
 }
 
-/* Rows come from this program's own record_encode, through a checksummed store: damage is a bug, not an input. */
-static void decode_row(struct row *row, struct str records) {
-    struct err err = {0};
+static bool decode_row(struct row *row, struct str records, struct err *err) {
     struct str rest = records;
     while (rest.len) {
-        if (!record_skip(&rest, &err))
-            abort();
+        if (!record_skip(&rest, err))
+            return false;
         row->count++;
     }
     row->records = arena_array(&row->arena, struct log_record, row->count);
     row->entries = arena_array(&row->arena, struct entry, row->count);
     rest = records;
     for (size_t i = 0; i < row->count; i++)
-        if (!record_decode(&rest, &row->arena, &row->records[i], &err))
-            abort();
+        if (!record_decode(&rest, &row->arena, &row->records[i], err))
+            return false;
+    return true;
 }
 
-void publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struct str records) {
+bool publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struct str records, struct err *err) {
     struct shard_queue *queue = queue_of(publisher, shard);
     struct row *row = mem_zalloc(sizeof(*row));
     row->queue = queue;
@@ -162,10 +161,13 @@ void publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struc
     row->text = mem_strdup(records);
     row->bytes = records.len + sizeof(*row);
     arena_init(&row->arena);
-    decode_row(row, (struct str){row->text, records.len});
+    publisher->backlog_bytes += row->bytes;
+    if (!decode_row(row, (struct str){row->text, records.len}, err)) {
+        free_row(publisher, row);
+        return false;
+    }
     for (size_t i = 0; i < row->count; i++)
         row->entries[i] = (struct entry){.publisher = publisher, .row = row};
-    publisher->backlog_bytes += row->bytes;
     if (queue->last)
         queue->last->next = row;
     else
@@ -173,6 +175,7 @@ void publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struc
     queue->last = row;
     if (!queue->resume)
         queue->resume = row;
+    return true;
 }
 
 void publisher_drop(struct publisher *publisher, int32_t shard) {

@@ -21,8 +21,10 @@ CHECK_RESULT bool publisher_open(struct log *log, publisher_wake *wake, void *us
 /* Waits up to timeout_ms for what is in flight, then closes. */
 void publisher_close(struct publisher *publisher, int64_t timeout_ms);
 
-/* Queues a row: `records` is a run of record_encode()d records (copied). Ids of a shard must grow. */
-void publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struct str records);
+/* Queues a row: `records` is a run of record_encode()d records (copied). Ids of a shard must grow. False, with nothing
+ * queued: they cannot be read (ERR_CORRUPT), since a newer program wrote them, say. */
+CHECK_RESULT bool publisher_add(struct publisher *publisher, int32_t shard, int64_t id, struct str records,
+                                struct err *err);
 /* Forgets what is queued for a shard (it was revoked, or is taken over anew). What is in flight may still arrive. */
 void publisher_drop(struct publisher *publisher, int32_t shard);
 

@@ -232,6 +232,32 @@ static void test_row_that_is_damaged(void **state) {
     run_stop(&run);
 }
 
+/* An outbox row that cannot be read, as a newer version's: its shard halts and says which; others go on. */
+static void test_outbox_row_that_is_unreadable(void **state) {
+    struct place *place = *state;
+    struct run run;
+    BUF_AUTO why = {0};
+    run_start(&run, place, 2);
+    append_input(&run, 1, STR("a"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_EVENTS, 1);
+    run_stop(&run);
+    execute(place, "CREATE TABLE kept AS TABLE decider.outbox;"
+                   "UPDATE decider.outbox SET bytes = '\\x0280' WHERE service = 'toy-first';"
+                   "UPDATE decider.shard SET done_through = 0");
+    run_start(&run, place, 2);
+    await_status(run.loops[0], "halted", &why);
+    assert_non_null(strstr(why.ptr, "decider.outbox row 1, of a newer version or damaged"));
+    append_input(&run, order_elsewhere(1), STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_EVENTS, 2);
+    run_stop(&run);
+    execute(place, "UPDATE decider.outbox o SET bytes = k.bytes FROM kept k "
+                   "WHERE (k.service, k.shard, k.id) = (o.service, o.shard, o.id)");
+    run_start(&run, place, 2);
+    append_input(&run, 1, STR("c"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_EVENTS, 3);
+    run_stop(&run);
+}
+
 /* ---- housekeeping ---- */
 
 static void test_old_rows_are_deleted(void **state) {
@@ -291,6 +317,7 @@ int main(void) {
         PLACED(test_infrastructure_parks_nothing), PLACED(test_row_that_is_gone),
         PLACED(test_table_that_refuses),           PLACED(test_old_rows_are_deleted),
         PLACED(test_damaged_log_halts_its_shard),  PLACED(test_row_that_is_damaged),
+        PLACED(test_outbox_row_that_is_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

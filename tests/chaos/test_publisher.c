@@ -64,7 +64,8 @@ static void add_row(struct bench *bench, int64_t id) {
                                     .header_count = 4};
         record_encode(&records, &record);
     }
-    publisher_add(bench->publisher, 0, id, buf_str(&records));
+    struct err err = {0};
+    assert_true(publisher_add(bench->publisher, 0, id, buf_str(&records), &err));
 }
 
 /* Pumps until all is acknowledged; a pump that fails is one more try. */
