@@ -104,6 +104,23 @@ static bool shard_lock(struct repair *repair, const struct pg_result *rows, int 
            replay_changes(repair->pg, service->decider, shard->index, err);
 }
 
+/* A shop need not have a notifier; one that was switched on after the backup is known by what it put into the log. */
+static bool notifier_is_there(struct repair *repair, bool *ret, struct err *err) {
+    struct log_topic topic;
+    *ret = false;
+    for (size_t i = 0; i < repair->shard_count && !*ret; i++)
+        *ret = repair->shards[i].service == &notifier_service;
+    if (!log_topic_find(repair->log, STR(TOPIC_NOTIFICATION_EVENTS), &topic, err))
+        return false;
+    for (int32_t i = 0; i < topic.partitions && !*ret; i++) {
+        int64_t low, high;
+        if (!log_watermarks(repair->log, topic.name, i, &low, &high, err))
+            return false;
+        *ret = high > 0;
+    }
+    return true;
+}
+
 static bool shards_lock(struct repair *repair, struct err *err) {
     PG_RESULT_AUTO *rows = NULL;
     if (!pg_exec(repair->pg,
@@ -120,10 +137,8 @@ static bool shards_lock(struct repair *repair, struct err *err) {
     for (size_t i = 0; i < FOLD_SERVICE_COUNT; i++)
         if (!service_complete(repair, &fold_services[i], err))
             return false;
-    bool notifies = false;
-    for (size_t i = 0; i < repair->shard_count; i++)
-        notifies |= repair->shards[i].service == &notifier_service;
-    if (notifies && !service_complete(repair, &notifier_service, err))
+    bool notifies;
+    if (!notifier_is_there(repair, &notifies, err) || (notifies && !service_complete(repair, &notifier_service, err)))
         return false;
     /* They stand still from here on. */
     for (size_t i = 0; i < repair->shard_count; i++)

@@ -313,10 +313,14 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_refused_record_among_timers),  PLACED(test_bad_records_are_parked),
-        PLACED(test_infrastructure_parks_nothing), PLACED(test_row_that_is_gone),
-        PLACED(test_table_that_refuses),           PLACED(test_old_rows_are_deleted),
-        PLACED(test_damaged_log_halts_its_shard),  PLACED(test_row_that_is_damaged),
+        PLACED(test_refused_record_among_timers),
+        PLACED(test_bad_records_are_parked),
+        PLACED(test_infrastructure_parks_nothing),
+        PLACED(test_row_that_is_gone),
+        PLACED(test_table_that_refuses),
+        PLACED(test_old_rows_are_deleted),
+        PLACED(test_damaged_log_halts_its_shard),
+        PLACED(test_row_that_is_damaged),
         PLACED(test_outbox_row_that_is_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

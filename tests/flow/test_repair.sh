@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # ctest: TIMEOUT=600 RUN_SERIAL=ON
 # PostgreSQL, put back alone in the middle of a feed: the deciders halt, `orderlog repair` brings it up to the log, the feed
-# goes on to its end, and nothing is placed, charged, told to a shopper or numbered twice.
+# goes on to its end, and nothing is placed, charged, told to a shopper or numbered twice. With
+# ORDERLOG_TEST_TOLD_SINCE=backup the shop has a notifier only since the backup, which therefore knows of none.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 
@@ -21,10 +22,17 @@ are_told() {
         "$python" -B "$root/tests/lambda/check_notices.py" settled "$dir/events" "$dir/mails"
 }
 
-mail_port=''
+switch_notifier_on() {
+    export ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
+}
+
+has_told() {
+    "$ORDERLOG_BIN" tail -e --output json -t shop.notification.events.v1 | grep -q .
+}
+
+told_since=${ORDERLOG_TEST_TOLD_SINCE:-start} mail_port=''
 free_port mail_port
-ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
-export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
+[ "$told_since" != start ] || switch_notifier_on
 flow_start
 touch "$dir/mails"
 "$python" -B "$root/tests/lambda/smtp_sink.py" "$dir/mails" "$mail_port" >"$logs/sink.log" 2>&1 &
@@ -35,14 +43,21 @@ feed_start "$baskets" 8
 await_orders 30
 feed_holds
 pg_dump -Fc "$DATABASE_URL" >"$dir/backup"
+[ "$told_since" != backup ] || {
+    service_stop up
+    switch_notifier_on
+    up_start
+}
 feed_goes_on
 await_orders 90
+service_await up 240 has_told
 feed_holds
 status=0
 "$ORDERLOG_BIN" repair >"$dir/refused" 2>&1 || status=$?
 [ "$status" = 2 ] && grep -q 'stop every process' "$dir/refused" || fail "a shop at work was repaired: $(cat "$dir/refused")"
 
 service_stop up
+psql -Xq -d "$DATABASE_URL" -c 'DROP SCHEMA decider CASCADE' 2>/dev/null # and with it what the backup does not know of
 pg_restore --clean --if-exists -d "$DATABASE_URL" "$dir/backup"
 service_start up "$ORDERLOG_BIN" up
 service_await up 60 is_halted
