@@ -24,6 +24,33 @@ void products_get(struct request *request) {
         product_show(request);
 }
 
+void products_recommendations(struct request *request) {
+    struct err err = {0};
+    struct recommendations found;
+    int32_t limit;
+    if (!request_limit(request, &limit, &err)) {
+        answer_err(request, &err);
+        return;
+    }
+    if (!write_sku(request, request->params[0]) ||
+        !reads_recommendations(request, request->params[0], (size_t)limit, &found))
+        return;
+    if (!found.product || !found.product->for_sale) {
+        answer_not_found(request);
+        return;
+    }
+    struct buf *reply = answer_json(request, 200);
+    buf_add_str(reply, STR("{\"sku\":"));
+    buf_add_json_string(reply, request->params[0]);
+    buf_add_str(reply, STR(",\"items\":["));
+    for (size_t i = 0; i < found.count; i++) {
+        buf_printf(reply, "%s{\"orders\":%lld,\"product\":", i ? "," : "", (long long)found.partners[i].orders);
+        avro_to_json(&schema_view_product, &found.products[i]->product, reply);
+        buf_add_char(reply, '}');
+    }
+    buf_add_str(reply, STR("]}"));
+}
+
 void products_list(struct request *request) {
     struct err err = {0};
     struct product_page page;

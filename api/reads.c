@@ -8,6 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+/* So many more partners are looked at, since some may not be for sale any more. */
+enum { RECOMMENDATIONS_SPARE = 20 };
+
 enum { PROBE_INTERVAL_S = 1, POOL_MAX = 64 };
 
 enum source { SOURCE_HOT, SOURCE_LISTS, SOURCE_COUNT };
@@ -109,6 +112,43 @@ bool reads_product(struct request *request, struct str sku, struct view_product_
     if (!begin(request, SOURCE_HOT, &views))
         return false;
     return end(request, SOURCE_HOT, views, views_product(views, sku, &request->arena, ret, &err), &err);
+}
+
+static bool partner_products(struct views *views, struct recommendations *found, size_t limit, struct arena *arena,
+                             struct err *err) {
+    struct view_partner *partners = found->partners;
+    struct str *skus = arena_array(arena, struct str, found->count);
+    struct view_product_row **products = arena_array(arena, struct view_product_row *, found->count);
+    for (size_t i = 0; i < found->count; i++)
+        skus[i] = partners[i].sku;
+    if (!found->count)
+        return true;
+    if (!views_products(views, skus, found->count, arena, products, err))
+        return false;
+    size_t count = 0;
+    for (size_t i = 0; i < found->count && count < limit; i++) {
+        if (!products[i] || !products[i]->for_sale)
+            continue;
+        partners[count] = partners[i];
+        products[count++] = products[i];
+    }
+    *found = (struct recommendations){found->product, partners, products, count};
+    return true;
+}
+
+bool reads_recommendations(struct request *request, struct str sku, size_t limit, struct recommendations *ret) {
+    struct err err = {0};
+    struct views *views;
+    struct arena *arena = &request->arena;
+    if (!begin(request, SOURCE_HOT, &views))
+        return false;
+    *ret = (struct recommendations){0};
+    bool ok = views_product(views, sku, arena, &ret->product, &err);
+    if (ok && ret->product)
+        ok = views_recommendations(views, sku, limit + RECOMMENDATIONS_SPARE, arena, &ret->partners, &ret->count,
+                                   &err) &&
+             partner_products(views, ret, limit, arena, &err);
+    return end(request, SOURCE_HOT, views, ok, &err);
 }
 
 static bool cart_products(struct views *views, const struct state_cart *cart, struct arena *arena,

@@ -18,6 +18,16 @@ CHECK_RESULT bool reads_product(struct request *request, struct str sku, struct 
 CHECK_RESULT bool reads_cart(struct request *request, struct str cart_id, struct state_cart **ret,
                              struct view_product_row ***ret_products);
 
+/* What was bought together with a product, those still for sale; `product` NULL: it is not known. */
+struct recommendations {
+    struct view_product_row *product;
+    struct view_partner *partners;
+    struct view_product_row **products; /* of the partners */
+    size_t count;
+};
+CHECK_RESULT bool reads_recommendations(struct request *request, struct str sku, size_t limit,
+                                        struct recommendations *ret);
+
 struct product_page {
     struct view_product_row **rows;
     size_t count;

@@ -12,6 +12,7 @@ const struct route routes[] = {
 
     {METHOD_GET,    "/v1/products", ACCESS_PUBLIC, 0, products_list, "after limit"},
     {METHOD_GET,    "/v1/products/{sku}", ACCESS_PUBLIC, 0, products_get, NULL},
+    {METHOD_GET,    "/v1/products/{sku}/recommendations", ACCESS_PUBLIC, 0, products_recommendations, "limit"},
     {METHOD_PUT,    "/v1/products/{sku}", ACCESS_OPERATOR, ROUTE_WRITE | ROUTE_BODY, products_put, NULL},
     {METHOD_DELETE, "/v1/products/{sku}", ACCESS_OPERATOR, ROUTE_WRITE, products_delete, NULL},
 

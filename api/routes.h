@@ -41,7 +41,7 @@ const char *method_name(enum method method);
 
 /* ---- handlers, by file ---- */
 request_step sessions_create;
-request_step products_list, products_get, products_put, products_delete;
+request_step products_list, products_get, products_recommendations, products_put, products_delete;
 request_step carts_create, carts_get, carts_add_line, carts_change_line, carts_remove_line;
 request_step checkouts_create;
 request_step orders_list, orders_get, orders_events, orders_stream, orders_cancel, orders_pay;

@@ -11,7 +11,10 @@
 /* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. A product's
  * row changes with each order of it: it waits longest, and is written once for many of them. */
 enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200, POSTGRES_PRODUCTS_LINGER_MS = 1000, PRODUCTS_BATCH_MAX = 3000 };
+/* Nobody waits for recommendations, and an order changes many of them. */
+enum { RECOMMENDATIONS_LINGER_MS = 2000 };
 
+enum { REDIS_TOGETHER = VIEW_COUNT - 1 }; /* recommendations are the last of views_all */
 enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
 
 struct projector {
@@ -37,10 +40,8 @@ static void *projectors_main(void *user) {
     struct projector *first = user;
     const struct projector_config *configs[VIEW_COUNT];
     struct err err = {0};
-    if (first->count > 1)
-        thread_name("%s-views", first->config.store->name);
-    else
-        thread_name("pg-%s", first->config.view->name);
+    const char *store = first->config.store == &projector_postgres ? "pg" : first->config.store->name;
+    thread_name("%s-%.10s", store, first->count > 1 ? "views" : first->config.view->name);
     for (size_t i = 0; i < first->count; i++)
         configs[i] = &first[i].config;
     if (!projector_run_together(first->all->log, configs, first->count, &first->all->stop, &err)) {
@@ -51,8 +52,8 @@ static void *projectors_main(void *user) {
     return NULL;
 }
 
-/* Redis's views share a thread, because they share round trips. PostgreSQL's have one each: what is wrong with one does
- * not hold up the others. */
+/* Redis's views share a thread, because they share round trips, but for the one that is in no hurry. PostgreSQL's have
+ * one each: what is wrong with one does not hold up the others. */
 static void add_store(struct projectors *projectors, enum process_store store, const struct projectors_config *config) {
     for (size_t i = 0; i < VIEW_COUNT; i++) {
         struct projector *projector = &projectors->items[projectors->count++];
@@ -60,7 +61,7 @@ static void add_store(struct projectors *projectors, enum process_store store, c
         *projector = (struct projector){
             .all = projectors, .waker = PROJECTOR_WAKER_INIT, .status = PROJECTOR_STATUS_INIT, .count = 1};
         if (redis)
-            projector->count = i == 0 ? VIEW_COUNT : 0;
+            projector->count = i == 0 ? REDIS_TOGETHER : views_all[i] == &view_recommendations;
         projector->config = (struct projector_config){.store = redis ? &projector_redis : &projector_postgres,
                                                       .url = config->urls[store],
                                                       .view = views_all[i],
@@ -68,6 +69,8 @@ static void add_store(struct projectors *projectors, enum process_store store, c
                                                       .status = &projector->status,
                                                       .waker = &projector->waker,
                                                       .linger_ms = redis ? REDIS_LINGER_MS : POSTGRES_LINGER_MS};
+        if (views_all[i] == &view_recommendations)
+            projector->config.linger_ms = RECOMMENDATIONS_LINGER_MS;
         if (!redis && views_all[i] == &view_products) {
             projector->config.linger_ms = POSTGRES_PRODUCTS_LINGER_MS;
             projector->config.batch_max = PRODUCTS_BATCH_MAX;

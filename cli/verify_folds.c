@@ -12,6 +12,7 @@ struct verify_folds *verify_folds_get(const struct verify_options *options) {
         folds->shop = shop_defaults();
         folds->shop.currency = str_from(config_get("ORDERLOG_CURRENCY", "USD"));
         arena_init(&folds->arena);
+        arena_init(&folds->keys);
     }
     folds->users++;
     return folds;
@@ -23,6 +24,7 @@ void verify_folds_put(struct verify_folds *folds, struct verify_folds **shared) 
     for (size_t i = 0; i < VIEW_COUNT; i++)
         map_free(&folds->rows[i], free);
     arena_free(&folds->arena);
+    arena_free(&folds->keys);
     free(folds);
     if (shared)
         *shared = NULL;
@@ -40,7 +42,7 @@ static void row_fold(struct verify_folds *folds, size_t index, struct str key, c
         if (!state_decode(subject, (struct str){row->bytes, row->len}, &folds->arena, value, &err))
             abort(); /* our own bytes */
     }
-    if (!view->fold(&folds->shop, &folds->arena, &value, record->envelope, record->message) || !value)
+    if (!view->fold(&folds->shop, &folds->arena, key, &value, record->envelope, record->message) || !value)
         return;
     BUF_AUTO bytes = {0};
     state_encode(subject, value, &bytes);
@@ -49,6 +51,14 @@ static void row_fold(struct verify_folds *folds, size_t index, struct str key, c
     row->seen = 0;
     row->len = bytes.len;
     memcpy(row->bytes, bytes.ptr, bytes.len);
+}
+
+static void rows_fold(struct verify_folds *folds, size_t index, const struct verify_record *record) {
+    struct str *keys;
+    arena_reset(&folds->keys);
+    size_t count = view_row_keys(views_all[index], &folds->keys, record->at.partition, record->message, &keys);
+    for (size_t i = 0; i < count; i++)
+        row_fold(folds, index, keys[i], record);
 }
 
 static bool view_reads(const struct view *view, const char *topic) {
@@ -65,6 +75,6 @@ void verify_folds_record(struct verify_folds *folds, const struct verify_record 
         struct str key = view_key(views_all[i], record->message);
         bool keyed = record->envelope->key.ptr && str_eq(key, record->envelope->key);
         if (key.len && keyed && view_reads(views_all[i], record->at.topic) && view_text_valid(record->message, &field))
-            row_fold(folds, i, key, record);
+            rows_fold(folds, i, record);
     }
 }

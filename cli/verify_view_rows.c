@@ -169,11 +169,15 @@ bool view_rows_open_postgres(const char *url, const struct view *view, struct vi
 static bool pg_page(struct view_rows *rows, struct pg_result **ret, struct err *err) {
     PG_PARAMS_AUTO params = {0};
     bool first = !rows->after.len;
-    bool by_sku = rows->view == &view_products;
+    bool by_text = rows->view == &view_products || rows->view == &view_recommendations;
     pg_add_bool(&params, first);
-    pg_add_text(&params, first && !by_sku ? STR("00000000-0000-0000-0000-000000000000") : buf_str(&rows->after));
-    if (by_sku)
+    pg_add_text(&params, first && !by_text ? STR("00000000-0000-0000-0000-000000000000") : buf_str(&rows->after));
+    if (rows->view == &view_products)
         return pg_exec(rows->pg, "SELECT sku, \"row\" FROM view.products WHERE $1 OR sku > $2 ORDER BY sku LIMIT 1000",
+                       &params, ret, err);
+    if (rows->view == &view_recommendations)
+        return pg_exec(rows->pg,
+                       "SELECT key, \"row\" FROM view.recommendations WHERE $1 OR key > $2 ORDER BY key LIMIT 1000",
                        &params, ret, err);
     if (rows->view == &view_carts)
         return pg_exec(rows->pg,

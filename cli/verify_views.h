@@ -10,6 +10,7 @@ struct verify_folds {
     struct map rows[VIEW_COUNT]; /* by key: a struct fold_row */
     struct shop shop;
     struct arena arena;
+    struct arena keys; /* of the rows of one record */
     int users;
     int comparisons;
     const void *feeder; /* the check that feeds it */

@@ -15,14 +15,17 @@ struct item {
     struct message message;
     enum err_kind kind; /* ERR_NONE, or why it cannot be folded */
     struct str why;
-    struct str key; /* of its row; checked */
-    struct view_row *row;
+    struct str key; /* of the record: checked */
+    struct str *keys;
+    struct view_row **rows; /* that it changes: by these keys */
+    size_t row_count;
 };
 
 struct batch {
     struct projector *projector;
     struct item *items;
     size_t item_count;
+    size_t change_count; /* how many rows its items change, one that several change as often */
     struct view_row **rows;
     size_t row_count;
 };
@@ -43,7 +46,7 @@ static bool check_envelope(const struct envelope *envelope, struct err *err) {
     return true;
 }
 
-/* Rows of a shard are the keys of its partition: else two shards could write the same row. */
+/* Rows of a shard are the keys of its partition, or its own: else two shards could write the same row. */
 static bool check_key(const struct projector *projector, const struct item *item, struct err *err) {
     if (!item->key.len)
         return poison(err, "it lacks a value", str_from(projector->config->view->key_field));
@@ -103,22 +106,34 @@ static bool makes_rows(const struct projector *projector, const struct item *ite
     return item->topic < projector->config->view->topic_count;
 }
 
-static void find_rows(struct batch *batch) {
+static void find_keys(struct batch *batch) {
     struct projector *projector = batch->projector;
-    struct map by_key = {0};
-    batch->rows = arena_array(&projector->arena, struct view_row *, batch->item_count);
     for (size_t i = 0; i < batch->item_count; i++) {
         struct item *item = &batch->items[i];
-        if (item->kind != ERR_NONE || !makes_rows(projector, item))
-            continue;
-        void **place = map_put(&by_key, item->key);
-        if (!*place) {
-            struct view_row *row = arena_new(&projector->arena, struct view_row);
-            *row = (struct view_row){.key = item->key, .shard = item->shard->index};
-            batch->rows[batch->row_count++] = row;
-            *place = row;
+        if (item->kind == ERR_NONE && makes_rows(projector, item))
+            item->row_count = view_row_keys(projector->config->view, &projector->arena, item->shard->index,
+                                            &item->message, &item->keys);
+        batch->change_count += item->row_count;
+    }
+}
+
+static void find_rows(struct batch *batch) {
+    struct arena *arena = &batch->projector->arena;
+    struct map by_key = {0};
+    batch->rows = arena_array(arena, struct view_row *, batch->change_count);
+    for (size_t i = 0; i < batch->item_count; i++) {
+        struct item *item = &batch->items[i];
+        item->rows = arena_array(arena, struct view_row *, item->row_count);
+        for (size_t k = 0; k < item->row_count; k++) {
+            void **place = map_put(&by_key, item->keys[k]);
+            if (!*place) {
+                struct view_row *row = arena_new(arena, struct view_row);
+                *row = (struct view_row){.key = item->keys[k], .shard = item->shard->index};
+                batch->rows[batch->row_count++] = row;
+                *place = row;
+            }
+            item->rows[k] = *place;
         }
-        item->row = *place;
     }
     map_free(&by_key, NULL);
 }
@@ -179,15 +194,18 @@ static void park(struct projector *projector, const struct item *item, struct st
 static bool apply(struct projector *projector, struct item *item) {
     const struct view *view = projector->config->view;
     struct shard_save *save = &item->shard->save;
-    if (item->row) {
-        if (!view->fold(projector->config->shop, projector->rows, &item->row->value, &item->envelope, &item->message)) {
+    for (size_t i = 0; i < item->row_count; i++) {
+        struct view_row *row = item->rows[i];
+        if (!view->fold(projector->config->shop, projector->rows, row->key, &row->value, &item->envelope,
+                        &item->message)) {
             halt(projector, item, ERR_UNKNOWN_SCHEMA, "view %s does not know what a %.*s means", view->name,
                  STR_ARG(message_name(item->message.type)));
             return false;
         }
-        item->row->changed |= UINT32_C(1) << item->topic;
+        row->changed |= UINT32_C(1) << item->topic;
     }
-    save->facts[save->fact_count++] = (struct view_fact){&item->envelope, &item->message, item->row};
+    save->facts[save->fact_count++] =
+        (struct view_fact){&item->envelope, &item->message, item->row_count && !view->keys ? item->rows[0] : NULL};
     return true;
 }
 
@@ -234,14 +252,17 @@ static void shards_prepare(struct batch *batch) {
         shard->halt = NULL;
         shard->save = (struct shard_save){.shard = i};
     }
-    for (size_t i = 0; i < batch->item_count; i++)
-        batch->items[i].shard->save.fact_count++;
+    for (size_t i = 0; i < batch->item_count; i++) {
+        struct shard_save *save = &batch->items[i].shard->save;
+        save->fact_count++;
+        save->row_count += batch->items[i].row_count;
+    }
     for (int32_t i = 0; i < projector->shard_count; i++) {
         struct shard_save *save = &projector->shards[i].save;
         save->facts = arena_array(&projector->arena, struct view_fact, save->fact_count);
         save->parked = arena_array(&projector->arena, struct state_parked, save->fact_count);
-        save->rows = arena_array(&projector->arena, struct view_row *, save->fact_count);
-        save->fact_count = 0;
+        save->rows = arena_array(&projector->arena, struct view_row *, save->row_count);
+        save->fact_count = save->row_count = 0;
     }
 }
 
@@ -275,6 +296,7 @@ struct batch *batch_begin(struct projector *projector, const struct log_batch *r
     struct batch *batch = arena_new(&projector->arena, struct batch);
     batch->projector = projector;
     decode(batch, records);
+    find_keys(batch);
     shards_prepare(batch);
     find_rows(batch);
     return batch;

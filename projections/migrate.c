@@ -4,9 +4,10 @@
 #include "projections/sql/002_analysts.h"
 #include "projections/sql/003_history.h"
 #include "projections/sql/004_sets.h"
+#include "projections/sql/005_recommendations.h"
 
-static const char *const scripts[] = {sql_001_views, sql_002_analysts, sql_003_history,
-                                      sql_004_sets}; /* version 1, 2, … */
+static const char *const scripts[] = {sql_001_views, sql_002_analysts, sql_003_history, sql_004_sets,
+                                      sql_005_recommendations}; /* version 1, 2, … */
 enum { VERSION = sizeof(scripts) / sizeof(scripts[0]) };
 
 /* For the rest of the transaction every name means the one in this schema. */

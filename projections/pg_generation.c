@@ -40,14 +40,15 @@ static const struct {
     {"stock_records", &view_orders, "topic = '" TOPIC_RESERVATION_EVENTS "'"},
     {"products", &view_products, NULL},
     {"stock", &view_products, NULL},
+    {"recommendations", &view_recommendations, NULL},
     {"stock_records", &view_products, "topic <> '" TOPIC_RESERVATION_EVENTS "'"},
 };
 enum { TABLE_COUNT = sizeof(tables) / sizeof(tables[0]) };
 
 /* Filled by COPY; sales_by_hour is added up, so its statements are run. */
-static const char *const copied[] = {"carts",    "cart_lines", "orders",        "order_goods",
-                                     "payments", "shipments",  "order_history", "stock_records",
-                                     "products", "stock",      "parked",        NULL};
+static const char *const copied[] = {
+    "carts",         "cart_lines", "orders", "order_goods", "payments",        "shipments", "order_history",
+    "stock_records", "products",   "stock",  "parked",      "recommendations", NULL};
 
 static bool is_made(const struct generation *generation, const struct view *view) {
     for (size_t i = 0; i < generation->options.view_count; i++)

@@ -23,7 +23,8 @@ static const char settings[] = "SET synchronous_commit = off; SET enable_seqscan
                                "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '5s'";
 
 const struct pg_view *pg_view_of(const struct view *view) {
-    static const struct pg_view *const all[VIEW_COUNT] = {&pg_view_carts, &pg_view_orders, &pg_view_products};
+    static const struct pg_view *const all[VIEW_COUNT] = {&pg_view_carts, &pg_view_orders, &pg_view_products,
+                                                          &pg_view_recommendations};
     for (size_t i = 0; i < VIEW_COUNT; i++)
         if (all[i]->view == view)
             return all[i];

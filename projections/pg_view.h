@@ -22,7 +22,7 @@ struct pg_view {
     bool (*fill_rows)(struct pg *pg, const struct shard_save *shards, size_t count, struct err *err);
 };
 
-extern const struct pg_view pg_view_carts, pg_view_orders, pg_view_products;
+extern const struct pg_view pg_view_carts, pg_view_orders, pg_view_products, pg_view_recommendations;
 const struct pg_view *pg_view_of(const struct view *view);
 
 /* Into view.parked. */

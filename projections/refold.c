@@ -117,6 +117,26 @@ int64_t refold_left(const struct refold *refold) {
     return left;
 }
 
+/* What is left of a partition for the views that read it. */
+struct span {
+    int64_t from, to;
+};
+
+static struct span span_of(const struct refold *refold, struct str name, int32_t shard) {
+    struct span span = {INT64_MAX, 0};
+    for (size_t i = 0; i < refold->view_count; i++) {
+        const struct refold_view *view = &refold->views[i];
+        for (size_t topic = 0; topic < view->projector.topic_count; topic++) {
+            int64_t from = next_offset(view, shard, topic), to = *refold_limit(view, shard, topic);
+            if (from >= to || !str_eq(view->projector.topics[topic].name, name))
+                continue;
+            span.from = from < span.from ? from : span.from;
+            span.to = to > span.to ? to : span.to;
+        }
+    }
+    return span;
+}
+
 /* Reads from where each shard stands; nothing of what is read already. */
 static bool seek(struct refold *refold, struct err *err) {
     for (size_t i = 0; i < refold->view_count; i++) {
@@ -126,11 +146,10 @@ static bool seek(struct refold *refold, struct err *err) {
                 continue;
             view->projector.shards[shard].state = SHARD_RUNNING;
             for (size_t topic = 0; topic < view->projector.topic_count; topic++) {
-                int64_t at = next_offset(view, shard, topic);
                 struct str name = view->projector.topics[topic].name;
+                struct span span = span_of(refold, name, shard);
                 log_consumer_pause(refold->consumer, name, shard);
-                if (at < *refold_limit(view, shard, topic) &&
-                    !log_consumer_seek(refold->consumer, name, shard, at, err))
+                if (span.from < span.to && !log_consumer_seek(refold->consumer, name, shard, span.from, err))
                     return false;
             }
         }
@@ -140,21 +159,22 @@ static bool seek(struct refold *refold, struct err *err) {
 
 /* ---- records ---- */
 
-/* Into the view that reads its topic, unless it is behind the limit. */
+/* Into the views that read its topic, unless it is behind the limit. */
 static void pick(struct refold *refold, const struct log_record *record) {
+    int64_t last = 0;
     for (size_t i = 0; i < refold->view_count; i++) {
         struct refold_view *view = &refold->views[i];
         for (size_t topic = 0; topic < view->projector.topic_count; topic++) {
             if (!str_eq(view->projector.topics[topic].name, record->topic))
                 continue;
             int64_t limit = *refold_limit(view, record->partition, topic);
+            last = limit > last ? limit : last;
             if (record->offset < limit)
                 view->picked[view->picked_count++] = *record;
-            if (record->offset >= limit - 1)
-                log_consumer_pause(refold->consumer, record->topic, record->partition);
-            return;
         }
     }
+    if (record->offset >= last - 1)
+        log_consumer_pause(refold->consumer, record->topic, record->partition);
 }
 
 static bool saved(const struct refold_view *view, const struct shard_save *saves, size_t count, struct err *err) {

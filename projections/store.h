@@ -24,7 +24,7 @@ struct view_row {
 struct view_fact {
     const struct envelope *envelope;
     const struct message *message;
-    const struct view_row *row; /* as it stands after the batch; NULL: the record is of a topic that makes no rows */
+    const struct view_row *row; /* as it stands after the batch; NULL: the record is of none, or of several */
 };
 
 /* What a poll changed in one shard. */

@@ -3,11 +3,14 @@
 #include "core/base/ids.h"
 #include "core/codec/avro.h"
 #include "core/domain/cart.h"
+#include "core/log/log.h"
 #include "projections/fold_order.h"
 #include "projections/fold_product.h"
+#include "projections/fold_recommendation.h"
 
-static bool fold_cart(const struct shop *shop, struct arena *arena, void **row, const struct envelope *envelope,
-                      const struct message *message) {
+static bool fold_cart(const struct shop *shop, struct arena *arena, struct str key, void **row,
+                      const struct envelope *envelope, const struct message *message) {
+    (void)key;
     struct state_cart *cart = *row;
     struct str reason = STR_NULL;
     enum cart_verdict verdict = cart_evolve(shop, arena, &cart, envelope, message, &reason);
@@ -15,27 +18,40 @@ static bool fold_cart(const struct shop *shop, struct arena *arena, void **row, 
     return verdict != CART_NOT_OURS;
 }
 
-static bool fold_order(const struct shop *shop, struct arena *arena, void **row, const struct envelope *envelope,
-                       const struct message *message) {
+static bool fold_order(const struct shop *shop, struct arena *arena, struct str key, void **row,
+                       const struct envelope *envelope, const struct message *message) {
     (void)shop;
+    (void)key;
     struct view_order_row *order = *row;
     bool folded = order_row_fold(arena, &order, envelope, message);
     *row = order;
     return folded;
 }
 
-static bool fold_product(const struct shop *shop, struct arena *arena, void **row, const struct envelope *envelope,
-                         const struct message *message) {
+static bool fold_product(const struct shop *shop, struct arena *arena, struct str key, void **row,
+                         const struct envelope *envelope, const struct message *message) {
     (void)shop;
+    (void)key;
     struct view_product_row *product = *row;
     bool folded = product_row_fold(arena, &product, envelope, message);
     *row = product;
     return folded;
 }
 
+static bool fold_recommendation(const struct shop *shop, struct arena *arena, struct str key, void **row,
+                                const struct envelope *envelope, const struct message *message) {
+    (void)shop;
+    struct view_recommendation_row *recommendation = *row;
+    bool folded = recommendation_row_fold(arena, key, &recommendation, envelope, message);
+    *row = recommendation;
+    return folded;
+}
+
 static const char *const cart_topics[] = {TOPIC_CART_EVENTS, TOPIC_CHECKOUT_EVENTS};
 static const char *const order_topics[] = {TOPIC_ORDER_EVENTS, TOPIC_PAYMENT_EVENTS, TOPIC_FULFILMENT_EVENTS};
 static const char *const product_topics[] = {TOPIC_CATALOGUE_EVENTS, TOPIC_STOCK_EVENTS};
+
+static const char *const recommendation_topics[] = {TOPIC_FULFILMENT_EVENTS};
 
 #define TOPICS(list) .topics = list, .topic_count = sizeof(list) / sizeof((list)[0])
 
@@ -61,7 +77,16 @@ const struct view view_products = {.name = "products",
                                    .fold = fold_product,
                                    TOPICS(product_topics)};
 
-const struct view *const views_all[VIEW_COUNT] = {&view_carts, &view_orders, &view_products};
+const struct view view_recommendations = {.name = "recommendations",
+                                          .key_name = "recommendation",
+                                          .key_field = "order_id",
+                                          .subject = "view/recommendation",
+                                          .row_size = sizeof(struct view_recommendation_row),
+                                          .keys = recommendation_keys,
+                                          .fold = fold_recommendation,
+                                          TOPICS(recommendation_topics)};
+
+const struct view *const views_all[VIEW_COUNT] = {&view_carts, &view_orders, &view_products, &view_recommendations};
 
 const struct view *view_find(struct str name) {
     for (size_t i = 0; i < VIEW_COUNT; i++)
@@ -76,6 +101,24 @@ struct str view_key(const struct view *view, const struct message *message) {
         if (type->fields[i].type->kind == SCHEMA_STRING && strcmp(type->fields[i].name, view->key_field) == 0)
             return *(const struct str *)((const char *)message_body(message) + type->fields[i].offset);
     return STR_NULL;
+}
+
+size_t view_row_keys(const struct view *view, struct arena *arena, int32_t shard, const struct message *message,
+                     struct str **ret) {
+    if (view->keys)
+        return view->keys(arena, shard, message, ret);
+    *ret = arena_array(arena, struct str, 1);
+    (*ret)[0] = view_key(view, message);
+    return 1;
+}
+
+int32_t view_shard_of(const struct view *view, struct str key, int32_t shards) {
+    struct str rest;
+    int64_t shard;
+    if (!view->keys)
+        return log_partition_of(key, shards);
+    struct str number = str_cut(key, '/', &rest);
+    return rest.ptr && str_to_i64(number, &shard) && shard >= 0 && shard < shards ? (int32_t)shard : -1;
 }
 
 /* ---- what every store can keep ---- */

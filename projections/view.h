@@ -13,14 +13,17 @@ struct view {
     size_t row_size;           /* of the C type */
     const char *const *topics; /* that the rows are made of, with the same key and number of partitions */
     size_t topic_count;
-    /* *row NULL: there is none yet. False: not a record of this view. */
-    bool (*fold)(const struct shop *shop, struct arena *arena, void **row, const struct envelope *envelope,
-                 const struct message *message);
+    /* NULL: each record is of one row, by key_field. Else each shard has rows of its own, of which a record may change
+     * several or none; their keys begin with "<shard>/". */
+    size_t (*keys)(struct arena *arena, int32_t shard, const struct message *message, struct str **ret);
+    /* *row NULL: there is none yet of this key. False: not a record of this view. */
+    bool (*fold)(const struct shop *shop, struct arena *arena, struct str key, void **row,
+                 const struct envelope *envelope, const struct message *message);
 };
 
-extern const struct view view_carts, view_orders, view_products;
+extern const struct view view_carts, view_orders, view_products, view_recommendations;
 extern const struct view *const views_all[];
-enum { VIEW_COUNT = 3, VIEW_TOPICS_MAX = 6 };
+enum { VIEW_COUNT = 4, VIEW_TOPICS_MAX = 6 };
 
 /* The reason of a parked record that could have been handled, but for those before it. */
 #define PARKED_BEHIND "one of its subject before it is parked"
@@ -29,6 +32,11 @@ enum { VIEW_COUNT = 3, VIEW_TOPICS_MAX = 6 };
 const struct view *view_find(struct str name);
 /* The value of the view's key field in a record; ptr NULL when the record has none. */
 struct str view_key(const struct view *view, const struct message *message);
+/* The keys of the rows that a record in this shard may change; in the arena. */
+size_t view_row_keys(const struct view *view, struct arena *arena, int32_t shard, const struct message *message,
+                     struct str **ret);
+/* The shard that a row's key is of, among so many; -1: no row has such a key. */
+int32_t view_shard_of(const struct view *view, struct str key, int32_t shards);
 /* False when a text cannot be kept by every store: it holds a zero byte, or a field that must hold a UUID does not.
  * *ret_field: which. */
 bool view_text_valid(const struct message *message, const char **ret_field);

@@ -8,6 +8,7 @@
 #include "core/log/log.h"
 #include "core/store/redis.h"
 #include "projections/fold_order.h"
+#include "projections/fold_recommendation.h"
 #include "projections/redis_keys.h"
 #include "projections/views_pg.h"
 
@@ -119,7 +120,7 @@ static int32_t *generation_of(struct views *views, const struct view *view, int3
  * Without a number the shard is being filled: *ret_whole becomes false. */
 static bool row_take(struct views *views, const struct view *view, struct str key, const struct redisReply *reply,
                      struct arena *arena, void **ret, bool *ret_whole, bool *ret_moved, struct err *err) {
-    int32_t *generation = generation_of(views, view, log_partition_of(key, views->partitions));
+    int32_t *generation = generation_of(views, view, view_shard_of(view, key, views->partitions));
     struct str marker = redis_text(redis_item(reply, 1));
     int64_t live;
     if (!marker.ptr)
@@ -140,7 +141,7 @@ static bool redis_rows_once(struct views *views, const struct view *view, const 
     *ret_whole = true;
     *ret_moved = false;
     for (size_t i = 0; i < count; i++) {
-        int32_t shard = log_partition_of(keys[i], views->partitions);
+        int32_t shard = view_shard_of(view, keys[i], views->partitions);
         args[i][0] = STR("MGET");
         args[i][1] = redis_key_row(arena, view, shard, *generation_of(views, view, shard), keys[i]);
         args[i][2] = redis_key_of_shard(arena, view, shard, 0, REDIS_WHOLE);
@@ -258,6 +259,20 @@ bool views_products(struct views *views, const struct str *skus, size_t count, s
         return false;
     for (size_t i = 0; i < count; i++)
         ret[i] = rows[i];
+    return true;
+}
+
+bool views_recommendations(struct views *views, struct str sku, size_t limit, struct arena *arena,
+                           struct view_partner **ret, size_t *ret_count, struct err *err) {
+    size_t shards = (size_t)views->partitions;
+    struct str *keys = arena_array(arena, struct str, shards);
+    void **rows = arena_array(arena, void *, shards);
+    bool hot;
+    for (size_t i = 0; i < shards; i++)
+        keys[i] = recommendation_key(arena, (int32_t)i, sku);
+    if (!views_rows(views, &view_recommendations, keys, shards, arena, rows, &hot, err))
+        return false;
+    *ret_count = recommendation_merge(arena, (struct view_recommendation_row *const *)(void *)rows, shards, limit, ret);
     return true;
 }
 

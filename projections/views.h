@@ -42,6 +42,9 @@ CHECK_RESULT bool views_product(struct views *views, struct str sku, struct aren
 /* One round trip for many; ret[i] is NULL where there is none. */
 CHECK_RESULT bool views_products(struct views *views, const struct str *skus, size_t count, struct arena *arena,
                                  struct view_product_row **ret, struct err *err);
+/* What confirmed orders held beside a SKU: at most `limit` partners, those of the most orders first. */
+CHECK_RESULT bool views_recommendations(struct views *views, struct str sku, size_t limit, struct arena *arena,
+                                        struct view_partner **ret, size_t *ret_count, struct err *err);
 /* The cart as its records made it (fold of cart.events and checkout.events). */
 struct state_cart;
 CHECK_RESULT bool views_cart(struct views *views, struct str cart_id, struct arena *arena, struct state_cart **ret,

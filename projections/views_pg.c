@@ -70,7 +70,7 @@ static bool row_decode(const struct view *view, struct str bytes, struct arena *
 /* ---- single rows ---- */
 
 static bool key_valid(const struct view *view, struct str key) {
-    if (view != &view_products)
+    if (view != &view_products && view != &view_recommendations)
         return id_valid(key);
     return key.len && str_is_utf8(key) && !memchr(key.ptr, '\0', key.len);
 }
@@ -82,6 +82,9 @@ static const char *rows_sql(const struct view *view) {
     if (view == &view_carts)
         return "SELECT k.n, r.\"row\" FROM UNNEST($1::bigint[], $2::uuid[]) AS k(n, key) "
                "JOIN view.carts r ON r.cart_id = k.key";
+    if (view == &view_recommendations)
+        return "SELECT k.n, r.\"row\" FROM UNNEST($1::bigint[], $2::text[]) AS k(n, key) "
+               "JOIN view.recommendations r ON r.key = k.key";
     return "SELECT k.n, r.\"row\" FROM UNNEST($1::bigint[], $2::text[]) AS k(n, key) "
            "JOIN view.products r ON r.sku = k.key";
 }

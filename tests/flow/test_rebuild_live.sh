@@ -75,7 +75,7 @@ reader=$!
 kill_in_the_middle postgres postgres_is_filling '"interrupted" in m["note"]'
 kill_in_the_middle redis redis_is_filling '"interrupted" in m["note"]'
 kill_in_the_middle deciders deciders_are_folded 'm["events"] > 0'
-for model in views redis/carts redis/orders redis/products postgres/carts postgres/orders postgres/products deciders; do
+for model in views {redis,postgres}/{carts,orders,products,recommendations} deciders; do
     rebuild "$model"
     told 'm["swapped"] and m["compared"] and m["differences"] == 0 and m["rows"] > 0'
 done

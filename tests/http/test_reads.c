@@ -21,6 +21,8 @@ static struct {
     struct view_order_row *order;
     struct state_cart *cart;
     struct view_product_row products[3];
+    struct view_partner partners[4];
+    size_t partner_count;
     const char *events;
     struct str after; /* as it was asked for */
     int32_t limit;
@@ -85,6 +87,16 @@ bool views_products(struct views *views, const struct str *skus, size_t count, s
     (void)views, (void)arena;
     for (size_t i = 0; i < count; i++)
         ret[i] = product_find(skus[i]);
+    return answers(err, stub.failure);
+}
+
+bool views_recommendations(struct views *views, struct str sku, size_t limit, struct arena *arena,
+                           struct view_partner **ret, size_t *ret_count, struct err *err) {
+    (void)views, (void)sku;
+    *ret = arena_array(arena, struct view_partner, stub.partner_count);
+    *ret_count = stub.partner_count < limit ? stub.partner_count : limit;
+    for (size_t i = 0; i < *ret_count; i++)
+        (*ret)[i] = stub.partners[i];
     return answers(err, stub.failure);
 }
 
@@ -200,6 +212,23 @@ static void a_product_is_shown_when_it_is_for_sale(void **state) {
         expect_problem(s, reply, 404, "not-found", NULL);
         assert_string_equal(reply_header(s, reply, "Retry-After"), "");
     }
+}
+
+static void what_was_bought_together_is_shown_while_it_is_for_sale(void **state) {
+    struct server *s = *state;
+    stub.partners[0] = (struct view_partner){STR("GONE"), 9};
+    stub.partners[1] = (struct view_partner){STR("ZEN"), 7};
+    stub.partners[2] = (struct view_partner){STR("NONE"), 5};
+    stub.partners[3] = (struct view_partner){STR(SKU_A), 2};
+    expect_body(get(s, "/v1/products/ZEN/recommendations", NULL), "{\"sku\":\"ZEN\",\"items\":[]}");
+    stub.partner_count = 4;
+    expect_body(get(s, "/v1/products/ZEN/recommendations", NULL),
+                "{\"sku\":\"ZEN\",\"items\":[{\"orders\":7,\"product\":" ZEN "},{\"orders\":2,\"product\":" TEA "}]}");
+    expect_body(get(s, "/v1/products/TEA%201/recommendations?limit=1", NULL),
+                "{\"sku\":\"TEA 1\",\"items\":[{\"orders\":7,\"product\":" ZEN "}]}");
+    expect_problem(s, get(s, "/v1/products/GONE/recommendations", NULL), 404, "not-found", NULL);
+    expect_problem(s, get(s, "/v1/products/NONE/recommendations", NULL), 404, "not-found", NULL);
+    expect_problem(s, get(s, "/v1/products/ZEN/recommendations?limit=0", NULL), 400, "invalid-body", NULL);
 }
 
 static void products_come_in_pages(void **state) {
@@ -420,6 +449,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_product_is_shown_when_it_is_for_sale),
+        TEST(what_was_bought_together_is_shown_while_it_is_for_sale),
         TEST(products_come_in_pages),
         TEST(stock_is_shown_to_operators),
         TEST(a_cart_is_joined_with_the_catalogue),

@@ -4,6 +4,7 @@
 
 #include <sys/wait.h>
 
+#include "projections/fold_recommendation.h"
 #include "core/domain/cart.h"
 #include "tests/projections/projector_faults.h"
 #include "tests/projections/projector_rebuild.h"
@@ -24,6 +25,7 @@ static void test_rows(void **state) {
     assert_non_null(order);
     assert_int_equal(order->order.status, ORDER_STATUS_COMPLETED);
     assert_int_equal(order->order.lines.count, 2);
+    struct str order_sku = order->order.lines.items[0].sku, other_sku = order->order.lines.items[1].sku;
     assert_true(str_eq(order->order.payments.items[0].status, STR("captured")));
     assert_true(str_eq(order->order.shipments.items[0].status, STR("delivered")));
     assert_true(order->confirmed_at.has && order->completed_at.has);
@@ -42,6 +44,12 @@ static void test_rows(void **state) {
     const struct counters *counters = map_get(&world.story.stock, STR("SKU-3"));
     assert_int_equal(product->product.available, counters->available);
     assert_null(row_of(&world, &view_products, STR("SKU-none"), &arena));
+    struct str key =
+        recommendation_key(&arena, log_partition_of(story_id(&world.story, "order", 0), STORY_PARTITIONS), order_sku);
+    const struct view_recommendation_row *recommendation = row_of(&world, &view_recommendations, key, &arena);
+    assert_true(str_eq(recommendation->sku, order_sku));
+    assert_true(str_eq(recommendation->partners.items[0].sku, other_sku));
+    assert_int_equal(recommendation->partners.items[0].orders, recommendation->orders);
     world_close(&world);
     arena_free(&arena);
 }

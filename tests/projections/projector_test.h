@@ -223,7 +223,7 @@ static inline void read_all(struct world *world, size_t batch_max) {
 static inline void *row_of(struct world *world, const struct view *view, struct str key, struct arena *arena) {
     struct projector_store *store;
     struct err err = {0};
-    struct view_row row = {.key = key, .shard = log_partition_of(key, STORY_PARTITIONS)}, *rows[] = {&row};
+    struct view_row row = {.key = key, .shard = view_shard_of(view, key, STORY_PARTITIONS)}, *rows[] = {&row};
     if (!test_store.ops->open(world->store_url, view, &store, &err) ||
         !test_store.ops->load_rows(store, rows, 1, arena, &err))
         fail_msg("%s", err.detail);

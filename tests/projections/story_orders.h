@@ -227,10 +227,10 @@ static inline void story_payment(struct story *story, const struct story_order *
 
 static inline void story_fulfilment(struct story *story, const struct story_order *order, enum message_type type) {
     struct message m = {.type = type};
-    struct quantity lines[] = {{order->lines[0].sku, 1}};
+    struct quantity lines[] = {{order->lines[0].sku, 1}, {order->lines[1].sku, 1}};
     switch (type) {
     case MESSAGE_FULFILMENT_REQUESTED:
-        m.fulfilment_requested = (struct fulfilment_requested){order->id, STR("main"), {lines, 1}};
+        m.fulfilment_requested = (struct fulfilment_requested){order->id, STR("main"), {lines, 2}};
         break;
     case MESSAGE_FULFILMENT_SHIPMENT_DISPATCHED:
         m.fulfilment_shipment_dispatched = (struct fulfilment_shipment_dispatched){

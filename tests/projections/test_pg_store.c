@@ -184,7 +184,7 @@ static void test_migration_again(void **state) {
     assert_dumps_equal(after, before);
     free(after);
     free(before);
-    assert_int_equal(number(world.store_url, "SELECT max(version) FROM view.schema_version"), 4);
+    assert_int_equal(number(world.store_url, "SELECT max(version) FROM view.schema_version"), 5);
     script(world.store_url, "INSERT INTO view.schema_version VALUES (1000)");
     assert_false(projections_migrate(pg, &err));
     assert_int_equal(err.kind, ERR_CONFIG);
@@ -364,7 +364,7 @@ static void test_upgrade(void **state) {
     assert_false(is_refused(url, "SELECT * FROM view.v_lines"));
     assert_false(is_refused(url, "SELECT * FROM view.v_stock_ledger"));
     assert_false(is_refused(url, "SELECT * FROM view.v_order_events"));
-    assert_int_equal(number(url, "SELECT count(*) FROM view.schema_version"), 4);
+    assert_int_equal(number(url, "SELECT count(*) FROM view.schema_version"), 5);
     drop(url);
     free(url);
 }
