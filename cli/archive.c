@@ -154,6 +154,16 @@ static size_t record_bytes(const struct log_record *record) {
     return bytes;
 }
 
+/* What leaves gaps that cannot be told from loss, nor be filled again. */
+#define OFFSETS_LEFT_OUT                                                                                               \
+    "(Kafka leaves some out where a topic is compacted or written in transactions: such a topic "                      \
+    "cannot be archived)"
+
+static bool offset_missing(const struct archive_range *range, struct err *err) {
+    return err_set(err, ERR_LOST_RECORDS, "%.*s/%d: the log has no offset %" PRId64 " " OFFSETS_LEFT_OUT,
+                   STR_ARG(range->topic), range->partition, range->end);
+}
+
 /* Reads from the part's next offset up to `until`, or to where the range ends by what the records say. */
 static bool range_fill(struct archiver *archiver, struct archive_writer *writer, struct part *part,
                        struct archive_range *range, int64_t until, struct err *err) {
@@ -168,8 +178,7 @@ static bool range_fill(struct archiver *archiver, struct archive_writer *writer,
     bool ok = true, more = true;
     while (more && (ok = reader_next(reader, &record, err)) && record) {
         if (record->offset != range->end) {
-            ok = err_set(err, ERR_LOST_RECORDS, "%.*s/%d: the log has no offset %" PRId64, STR_ARG(range->topic),
-                         range->partition, range->end);
+            ok = offset_missing(range, err);
             break;
         }
         if (record->offset == range->first)
@@ -184,7 +193,9 @@ static bool range_fill(struct archiver *archiver, struct archive_writer *writer,
         range->end++;
     }
     reader_close(reader);
-    return ok;
+    if (ok && !record && range->end < until)
+        return offset_missing(range, err);
+    return ok || err->kind != ERR_TIMEOUT || err_wrap(err, "the log may have no such offset " OFFSETS_LEFT_OUT);
 }
 
 static bool object_find(void *user, struct str key, int64_t bytes, struct err *err) {
@@ -286,20 +297,25 @@ static bool topic_archive(struct archiver *archiver, const struct log_topic *top
     return true;
 }
 
+static bool will_pass(const struct err *err) {
+    return err->kind == ERR_IO || err->kind == ERR_TIMEOUT || err->kind == ERR_LOG_UNAVAILABLE;
+}
+
+/* A topic that cannot be archived does not hold up the others; the first such error is the pass's. Where the log or the
+ * bucket is away, no other topic will do better. */
 static bool pass(struct archiver *archiver, struct err *err) {
     struct log_topic *topics = NULL;
     size_t count = 0;
+    struct err first = {0};
     if (!log_topics_list(archiver->log, &topics, &count, err))
         return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++)
-        ok = topic_archive(archiver, &topics[i], err);
+    for (size_t i = 0; i < count && first.kind != ERR_IO && first.kind != ERR_LOG_UNAVAILABLE; i++) {
+        struct err one = {0};
+        if (!topic_archive(archiver, &topics[i], &one) && (!first.kind || first.kind == ERR_TIMEOUT))
+            first = one;
+    }
     free(topics);
-    return ok;
-}
-
-static bool will_pass(const struct err *err) {
-    return err->kind == ERR_IO || err->kind == ERR_TIMEOUT || err->kind == ERR_LOG_UNAVAILABLE;
+    return !first.kind || err_set(err, first.kind, "%s", first.detail);
 }
 
 static void wait_ms(int64_t ms) {

@@ -1,6 +1,7 @@
 /* orderlog restore: a log made again of what an archive holds. */
 #include "cli/archive.h"
 #include "cli/cli.h"
+#include "cli/reader.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
 #include "core/log/restore.h"
@@ -15,16 +16,23 @@ const char restore_help[] =
     "\n"
     "Fills a log that has no records from a bucket that 'orderlog archive' has written: each record gets the "
     "partition,\n"
-    "offset, time, key, headers and value that it had, and log and topics have the ids that they had: to PostgreSQL "
-    "and\n"
-    "Redis it is the log that they knew. Read models can be made from it alone; deciders go on if their tables are "
-    "not\n"
-    "ahead of it. What was not archived when the old log was lost is lost; shop.personal.v1 is never archived, and "
-    "stays\n"
-    "empty.\n"
+    "offset, time, key, headers and value that it had. Read models can be made from it alone; deciders go on if their\n"
+    "tables are not ahead of it. What was not archived when the old log was lost is lost; shop.personal.v1 is never\n"
+    "archived, and stays empty. Until the log is whole nobody can open it.\n"
     "\n"
-    "Only an embedded log can be restored. Until it is whole nobody can open it; when it fails, remove what there is\n"
-    "and begin again.\n"
+    "An embedded log and its topics get the ids that they had: to PostgreSQL and Redis it is the log that they knew. "
+    "When\n"
+    "it fails, remove what there is and begin again.\n"
+    "\n"
+    "In Kafka the topics must not be there; restore makes them, with times of the records' own, fills them, and sets "
+    "them\n"
+    "as 'orderlog topics apply' does. Nobody else may write meanwhile. Started again after it was broken off, it "
+    "compares\n"
+    "what is there with the archive, and goes on. PostgreSQL and Redis know the cluster by its id, which is given when "
+    "its\n"
+    "storage is formatted (kafka-storage format --cluster-id); restore says so when it is another one than the "
+    "archived\n"
+    "log's. What was archived from an embedded log has times that Kafka cannot keep, and is refused.\n"
     "\n"
     "Options:\n"
     "      --from URL  the bucket, and what its objects' names begin with\n"
@@ -38,7 +46,8 @@ const char restore_help[] =
     "Exit codes: 0 done; 2 wrong usage, or it could not be done.\n"
     "\n"
     "Examples:\n"
-    "  orderlog restore --from s3://shop-archive/log --log sqlite:///var/lib/orderlog/log.db\n";
+    "  orderlog restore --from s3://shop-archive/log --log sqlite:///var/lib/orderlog/log.db\n"
+    "  orderlog restore --from s3://shop-archive/log --log kafka://127.0.0.1:9092\n";
 
 /* A partition's objects, one after the other. */
 struct stream {
@@ -57,7 +66,9 @@ struct restore {
     struct stream *streams;
     size_t count;
     struct log_restore *log;
+    bool kept_ids; /* log and topics are called as they were */
     int64_t records;
+    int64_t found; /* of an earlier attempt */
     int64_t begun_us;
 };
 
@@ -110,7 +121,7 @@ static bool streams_open(struct restore *restore, struct err *err) {
             return err_set(err, ERR_CORRUPT, "the archive does not say what topic %.*s is", STR_ARG(name->topic));
         if (name->first)
             return err_set(err, ERR_CORRUPT,
-                           "%.*s/%d: the archive begins at offset %" PRId64 "; an embedded log begins at 0",
+                           "%.*s/%d: the archive begins at offset %" PRId64 "; a log that is restored begins at 0",
                            STR_ARG(name->topic), name->partition, name->first);
         if (!stream_next(restore, stream, err))
             return false;
@@ -126,23 +137,108 @@ static void streams_close(struct restore *restore) {
 
 /* ---- topics ---- */
 
+static bool log_open_for(struct restore *restore, const char *url, struct err *err) {
+    const struct archive_topics *topics = &restore->topics;
+    for (size_t i = 0; i < restore->count; i++)
+        if (restore->streams[i].record && !log_restore_check(url, restore->streams[i].record, err))
+            return false;
+    struct str *names = mem_alloc((topics->count + 1) * sizeof *names);
+    for (size_t i = 0; i < topics->count; i++)
+        names[i] = str_from(topics->items[i].name);
+    bool ok = log_restore_open(url, names, topics->count, &restore->log, err);
+    free(names);
+    return ok;
+}
+
+static bool have_equal_partitions(const struct archive_topics *topics) {
+    for (size_t i = 1; i < topics->count; i++)
+        if (topics->items[i].partitions != topics->items[0].partitions)
+            return false;
+    return true;
+}
+
 /* With one number of partitions for all the pipeline's own topics are made as it makes them. */
 static bool topics_make(struct restore *restore, struct err *err) {
     struct log *log = log_restore_log(restore->log);
     const struct archive_topics *topics = &restore->topics;
-    bool equal = true;
-    for (size_t i = 1; i < topics->count; i++)
-        equal &= topics->items[i].partitions == topics->items[0].partitions;
-    if (equal && !topics_create(log, topics->items[0].partitions, err))
+    if (have_equal_partitions(topics) && !topics_create(log, topics->items[0].partitions, err))
         return false;
+    restore->kept_ids = true;
     for (size_t i = 0; i < topics->count; i++) {
         const struct archive_topic *topic = &topics->items[i];
         const struct log_topic_spec spec = {topic->name, topic->partitions, -1, false};
+        bool kept;
         if (!log_topics_create(log, &spec, 1, err) ||
-            !log_restore_topic_id(restore->log, str_from(topic->name), str_from(topic->id), err))
+            !log_restore_topic_id(restore->log, str_from(topic->name), str_from(topic->id), &kept, err))
+            return false;
+        restore->kept_ids &= kept;
+    }
+    bool kept;
+    if (!log_restore_id(restore->log, str_from(topics->items[0].log_id), &kept, err))
+        return false;
+    restore->kept_ids &= kept;
+    return true;
+}
+
+/* What was archived says nothing of how topics are set. */
+static bool topics_set(struct restore *restore, struct err *err) {
+    const struct archive_topics *topics = &restore->topics;
+    struct log *log = log_restore_log(restore->log);
+    return !have_equal_partitions(topics) || topics_apply(log, topics->items[0].partitions, err);
+}
+
+/* ---- what an earlier attempt has left ---- */
+
+static bool stream_compare(struct restore *restore, struct stream *stream, struct reader *reader, int64_t low,
+                           int64_t high, struct err *err) {
+    const struct log_record *there;
+    const char *difference;
+    while (stream->record && stream->record->offset < high) {
+        if (stream->record->offset >= low) {
+            if (!reader_next(reader, &there, err))
+                return false;
+            if (!there || !archive_record_equal(stream->record, there, &difference))
+                return err_set(err, ERR_CORRUPT,
+                               "%.*s/%d: offset %" PRId64 " is there already, and is not what the archive has (%s): "
+                               "delete the topics, and begin again",
+                               STR_ARG(stream->record->topic), stream->record->partition, stream->record->offset,
+                               there ? difference : "it has none");
+        }
+        restore->found++;
+        if (!stream_next(restore, stream, err))
             return false;
     }
-    return log_restore_id(restore->log, str_from(topics->items[0].log_id), err);
+    return true;
+}
+
+static bool stream_go_on(struct restore *restore, struct stream *stream, struct err *err) {
+    const struct archive_name *name = &stream->objects[0].name;
+    struct log *log = log_restore_log(restore->log);
+    struct reader *reader;
+    struct log_topic topic;
+    int64_t low, high;
+    if (!log_topic_find(log, name->topic, &topic, err) ||
+        !log_watermarks(log, topic.name, name->partition, &low, &high, err))
+        return false;
+    if (!high)
+        return true;
+    const struct reader_range range = {topic.name, name->partition, low, high};
+    if (!reader_open(log, &range, 1, &reader, err))
+        return false;
+    bool ok = stream_compare(restore, stream, reader, low, high, err);
+    reader_close(reader);
+    if (ok && !stream->record && stream->end < high)
+        return err_set(err, ERR_CORRUPT,
+                       "%.*s/%d goes to offset %" PRId64 " already, and the archive to %" PRId64 " only",
+                       STR_ARG(name->topic), name->partition, high, stream->end);
+    return ok;
+}
+
+static bool streams_go_on(struct restore *restore, struct err *err) {
+    for (size_t i = 0; i < restore->count; i++)
+        if (!stream_go_on(restore, &restore->streams[i], err))
+            return false;
+    return true;
 }
 
 /* ---- records ---- */
@@ -175,12 +271,24 @@ static bool restore_run(struct restore *restore, struct err *err) {
     if (!archive_place_open(restore->from, &restore->place, err) ||
         !archive_list(&restore->place, &restore->listing, err) ||
         !archive_topics_read(&restore->place, &restore->topics, err) || !streams_open(restore, err) ||
-        !log_restore_open(url, &restore->log, err) || !topics_make(restore, err))
+        !log_open_for(restore, url, err) || !topics_make(restore, err) || !streams_go_on(restore, err))
         return false;
     for (bool more = true; more;)
         if (!oldest_add(restore, &more, err))
             return false;
-    return log_restore_finish(restore->log, err);
+    return log_restore_settle(restore->log, err) && topics_set(restore, err) && log_restore_finish(restore->log, err);
+}
+
+static void tell(const struct restore *restore) {
+    double seconds = (double)(clock_monotonic_us() - restore->begun_us) / 1e6;
+    cli_note("%" PRId64 " records of %zu partitions in %.2f s (%.0f records/s)", restore->records, restore->count,
+             seconds, (double)restore->records / (seconds + 1e-9));
+    if (restore->found)
+        cli_note("%" PRId64 " records were there already, and are what the archive has", restore->found);
+    if (!restore->kept_ids)
+        cli_note("The log or its topics have other ids than the archived log's (%s): PostgreSQL and Redis do not take "
+                 "it for the log that they knew",
+                 restore->topics.items[0].log_id);
 }
 
 static const struct option options[] = {
@@ -202,10 +310,8 @@ int restore_main(int argc, char **argv) {
     if (!restore.from)
         return cli_usage_error("where from? Give --from s3://BUCKET/PREFIX");
     bool ok = restore_run(&restore, &err);
-    double seconds = (double)(clock_monotonic_us() - restore.begun_us) / 1e6;
     if (ok)
-        cli_note("%" PRId64 " records of %zu partitions in %.2f s (%.0f records/s)", restore.records, restore.count,
-                 seconds, (double)restore.records / (seconds + 1e-9));
+        tell(&restore);
     streams_close(&restore);
     log_restore_close(restore.log);
     archive_listing_free(&restore.listing);

@@ -6,6 +6,7 @@
 #define ORDERLOG_LOG_ADAPTER_H
 
 #include "core/log/append.h"
+#include "core/log/restore.h"
 
 struct log {
     const struct log_ops *ops;
@@ -60,6 +61,28 @@ struct log_ops {
     void (*consumer_notify)(struct log_consumer *consumer, void (*notify)(void *user), void *user);
     void (*consumer_commit)(struct log_consumer *consumer, const struct log_position *positions, size_t count);
 };
+
+/* What restore.h says, of an adapter. */
+struct log_restore {
+    const struct log_restore_ops *ops;
+    struct log *log;
+};
+
+struct log_restore_ops {
+    bool (*id)(struct log_restore *restore, struct str log_id, bool *ret_kept, struct err *err);
+    bool (*topic_id)(struct log_restore *restore, struct str topic, struct str id, bool *ret_kept, struct err *err);
+    bool (*add)(struct log_restore *restore, const struct log_record *record, struct err *err);
+    bool (*settle)(struct log_restore *restore, struct err *err);
+    bool (*finish)(struct log_restore *restore, struct err *err);
+    void (*close)(struct log_restore *restore); /* with its log */
+};
+
+CHECK_RESULT bool log_sqlite_restore_open(const char *url, struct log_restore **ret, struct err *err);
+
+CHECK_RESULT bool log_kafka_restore_check(const struct log_record *record, struct err *err);
+/* `rest` is what follows the scheme in the URL. */
+CHECK_RESULT bool log_kafka_restore_open(const char *rest, const struct str *topics, size_t count,
+                                         struct log_restore **ret, struct err *err);
 
 /* `rest` is what follows the scheme in the URL. */
 CHECK_RESULT bool log_sqlite_open(const char *rest, const struct log_options *options, struct log **ret,

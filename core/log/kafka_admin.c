@@ -19,12 +19,13 @@ static int broker_count(struct kafka_log *log, struct err *err) {
     return count;
 }
 
-static rd_kafka_NewTopic_t *new_topic(const struct log_topic_spec *spec, const struct kafka_replication *replication) {
+static rd_kafka_NewTopic_t *new_topic(const struct kafka_log *log, const struct log_topic_spec *spec,
+                                      const struct kafka_replication *replication) {
     char why[256];
     struct kafka_setting settings[KAFKA_TOPIC_SETTINGS];
     rd_kafka_NewTopic_t *topic =
         rd_kafka_NewTopic_new(spec->name, spec->partitions, (int)replication->factor, why, sizeof why);
-    kafka_topic_settings(spec, replication, replication->factor, settings);
+    kafka_topic_settings(log, spec, replication, replication->factor, settings);
     for (size_t i = 0; i < KAFKA_TOPIC_SETTINGS; i++)
         rd_kafka_NewTopic_set_config(topic, settings[i].name, settings[i].value);
     return topic;
@@ -151,7 +152,7 @@ bool kafka_topics_create(struct log *base, const struct log_topic_spec *specs, s
         (ok = (brokers = broker_count(log, err)) && kafka_replication(brokers, &replication, err))) {
         rd_kafka_NewTopic_t **topics = mem_alloc(missing_count * sizeof *topics);
         while (made < missing_count) {
-            topics[made] = new_topic(missing[made], &replication);
+            topics[made] = new_topic(log, missing[made], &replication);
             made++;
         }
         ok = create(log, topics, made, err);

@@ -13,8 +13,8 @@ bool kafka_replication(int brokers, struct kafka_replication *ret, struct err *e
 }
 
 /* No topic is asked for more replicas in sync than it has. */
-void kafka_topic_settings(const struct log_topic_spec *spec, const struct kafka_replication *replication,
-                          int64_t replicas, struct kafka_setting *ret) {
+void kafka_topic_settings(const struct kafka_log *log, const struct log_topic_spec *spec,
+                          const struct kafka_replication *replication, int64_t replicas, struct kafka_setting *ret) {
     const struct {
         const char *name;
         const char *text;
@@ -22,9 +22,9 @@ void kafka_topic_settings(const struct log_topic_spec *spec, const struct kafka_
     } settings[KAFKA_TOPIC_SETTINGS] = {
         {"min.insync.replicas", NULL, replication->min_insync < replicas ? replication->min_insync : replicas},
         {"max.message.bytes", NULL, KAFKA_TOPIC_MESSAGE_MAX},
-        {"retention.ms", NULL, spec->compacted ? -1 : spec->retention_ms},
+        {"retention.ms", NULL, spec->compacted || log->filling ? -1 : spec->retention_ms},
         {"cleanup.policy", spec->compacted ? "compact" : "delete", 0},
-        {"message.timestamp.type", "LogAppendTime", 0},
+        {"message.timestamp.type", log->filling ? "CreateTime" : "LogAppendTime", 0},
         {"unclean.leader.election.enable", "false", 0},
     };
     for (size_t i = 0; i < KAFKA_TOPIC_SETTINGS; i++) {
@@ -122,11 +122,11 @@ static bool replicas_ask(struct kafka_log *log, const struct log_topic_spec *spe
     return true;
 }
 
-static void settings_compare(const struct configs *configs, const struct log_topic_spec *spec,
-                             const struct kafka_replication *replication, int64_t replicas, log_drift *each,
-                             void *user) {
+static void settings_compare(const struct kafka_log *log, const struct configs *configs,
+                             const struct log_topic_spec *spec, const struct kafka_replication *replication,
+                             int64_t replicas, log_drift *each, void *user) {
     struct kafka_setting wanted[KAFKA_TOPIC_SETTINGS];
-    kafka_topic_settings(spec, replication, replicas, wanted);
+    kafka_topic_settings(log, spec, replication, replicas, wanted);
     for (size_t i = 0; i < KAFKA_TOPIC_SETTINGS; i++) {
         const char *found = value_of(configs, spec->name, wanted[i].name);
         if (!found || strcmp(found, wanted[i].value) != 0)
@@ -151,7 +151,7 @@ bool kafka_topics_compare(struct log *base, const struct log_topic_spec *specs, 
     bool ok = replicas_ask(log, specs, count, &brokers, replicas, err) &&
               kafka_replication(brokers, &replication, err) && configs_ask(log, specs, count, &configs, err);
     for (size_t i = 0; ok && i < count; i++)
-        settings_compare(&configs, &specs[i], &replication, replicas[i], each, user);
+        settings_compare(log, &configs, &specs[i], &replication, replicas[i], each, user);
     if (ok)
         rd_kafka_event_destroy(configs.event);
     free(replicas);
@@ -227,7 +227,7 @@ bool kafka_topics_mend(struct log *base, const struct log_topic_spec *specs, siz
               kafka_replication(brokers, &replication, err) && configs_await(log, specs, count, &configs, err);
     for (size_t i = 0; ok && i < count; i++) {
         struct kafka_setting wanted[KAFKA_TOPIC_SETTINGS];
-        kafka_topic_settings(&specs[i], &replication, replicas[i], wanted);
+        kafka_topic_settings(log, &specs[i], &replication, replicas[i], wanted);
         resources[differing] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, specs[i].name);
         if (resource_mend(&configs, specs[i].name, wanted, resources[differing]))
             differing++;

@@ -10,6 +10,7 @@
  *   kafka_producer.c   appending
  *   kafka_consumer.c   reading
  *   kafka_group.c      membership: rebalances
+ *   kafka_restore.c    filling empty topics with another log's records
  */
 #ifndef ORDERLOG_LOG_KAFKA_INTERNAL_H
 #define ORDERLOG_LOG_KAFKA_INTERNAL_H
@@ -44,6 +45,7 @@ struct kafka_log {
     char *brokers;
     char *cluster_id;
     bool read_only;
+    bool filling; /* records bring their own times, and topics are made for that (kafka_restore.c) */
     pthread_mutex_t topics_lock;
     struct map topics; /* name -> struct kafka_topic; nothing is ever taken out */
 };
@@ -51,6 +53,21 @@ struct kafka_log {
 static inline struct kafka_log *kafka_of(struct log *log) {
     return (struct kafka_log *)log;
 }
+
+/* ---- kafka_open.c ---- */
+
+/* A log that is being restored is opened by who fills it only. */
+CHECK_RESULT bool kafka_open(const char *rest, const struct log_options *options, bool filling, struct kafka_log **ret,
+                             struct err *err);
+
+/* ---- kafka_restore.c ---- */
+
+/* A topic that is there while a log is being restored. Its name is such that whoever may see the shop's topics sees it.
+ */
+#define KAFKA_RESTORING "shop.restoring.events.v1"
+
+/* Whether it is there. */
+CHECK_RESULT bool kafka_restoring(struct kafka_log *log, bool *ret, struct err *err);
 
 /* ---- kafka_config.c ---- */
 
@@ -114,8 +131,8 @@ struct kafka_setting {
 
 enum { KAFKA_TOPIC_SETTINGS = 6 };
 /* Of a topic that has so many replicas. */
-void kafka_topic_settings(const struct log_topic_spec *spec, const struct kafka_replication *replication,
-                          int64_t replicas, struct kafka_setting *ret);
+void kafka_topic_settings(const struct kafka_log *log, const struct log_topic_spec *spec,
+                          const struct kafka_replication *replication, int64_t replicas, struct kafka_setting *ret);
 CHECK_RESULT bool kafka_topics_compare(struct log *base, const struct log_topic_spec *specs, size_t count,
                                        log_drift *each, void *user, struct err *err);
 CHECK_RESULT bool kafka_topics_mend(struct log *base, const struct log_topic_spec *specs, size_t count,

@@ -86,7 +86,20 @@ static bool connect_to(struct kafka_log *log, struct err *err) {
     return true;
 }
 
-bool log_kafka_open(const char *rest, const struct log_options *options, struct log **ret, struct err *err) {
+static bool may_open(struct kafka_log *log, struct err *err) {
+    bool restoring;
+    if (log->filling)
+        return true;
+    if (!kafka_restoring(log, &restoring, err))
+        return false;
+    return !restoring || err_set(err, ERR_CONFIG,
+                                 "the log at %s is being restored, or that was broken off: 'orderlog restore' goes on "
+                                 "with it (topic " KAFKA_RESTORING " says so)",
+                                 log->brokers);
+}
+
+bool kafka_open(const char *rest, const struct log_options *options, bool filling, struct kafka_log **ret,
+                struct err *err) {
     struct str brokers = str_from(rest);
     if (str_ends_with(brokers, STR("/")))
         brokers.len--;
@@ -96,14 +109,23 @@ bool log_kafka_open(const char *rest, const struct log_options *options, struct 
     log->base.ops = &ops;
     log->brokers = mem_strdup(brokers);
     log->read_only = options->read_only;
+    log->filling = filling;
     pthread_mutex_init(&log->topics_lock, NULL);
     pthread_mutex_init(&log->groups_lock, NULL);
     kafka_events_init();
     warn_of_version();
-    if (!connect_to(log, err)) {
+    if (!connect_to(log, err) || !may_open(log, err)) {
         close_log(&log->base);
         return false;
     }
+    *ret = log;
+    return true;
+}
+
+bool log_kafka_open(const char *rest, const struct log_options *options, struct log **ret, struct err *err) {
+    struct kafka_log *log;
+    if (!kafka_open(rest, options, false, &log, err))
+        return false;
     *ret = &log->base;
     return true;
 }

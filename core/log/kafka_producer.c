@@ -263,12 +263,14 @@ static rd_kafka_headers_t *headers_of(const struct log_record *record) {
 static bool produce(struct producer *producer, const struct kafka_topic *topic, int32_t partition,
                     const struct log_record *record, struct append *append, struct err *err) {
     rd_kafka_headers_t *headers = headers_of(record);
+    int64_t time_ms = log_of(producer)->filling ? record->timestamp_us / 1000 : 0; /* 0: now */
     pthread_rwlock_rdlock(&producer->client_lock);
-    rd_kafka_resp_err_t code = rd_kafka_producev(
-        producer->rk, RD_KAFKA_V_TOPIC(topic->name), RD_KAFKA_V_PARTITION(partition),
-        RD_KAFKA_V_KEY(record->key.ptr, record->key.len),
-        RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.ptr, record->value.len), RD_KAFKA_V_HEADERS(headers),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(append), RD_KAFKA_V_END);
+    rd_kafka_resp_err_t code =
+        rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(topic->name), RD_KAFKA_V_PARTITION(partition),
+                          RD_KAFKA_V_KEY(record->key.ptr, record->key.len),
+                          RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.ptr, record->value.len),
+                          RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_TIMESTAMP(time_ms),
+                          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(append), RD_KAFKA_V_END);
     pthread_rwlock_unlock(&producer->client_lock);
     if (!code)
         return true;

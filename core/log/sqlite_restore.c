@@ -5,7 +5,6 @@
 
 #include "core/log/append.h"
 #include "core/log/record_codec.h"
-#include "core/log/restore.h"
 
 enum { TRANSACTION_BYTES = 16 << 20 };
 
@@ -16,7 +15,8 @@ struct restore_part {
     int64_t count;
 };
 
-struct log_restore {
+struct sqlite_restore {
+    struct log_restore base;
     struct sqlog *log;
     struct restore_part *parts; /* the first `used` of the next commit; the others lend their memory */
     size_t used, cap;
@@ -26,6 +26,10 @@ struct log_restore {
     bool begun; /* a transaction */
     size_t written;
 };
+
+static struct sqlite_restore *restore_of(struct log_restore *base) {
+    return (struct sqlite_restore *)base;
+}
 
 static bool is_empty(struct sqlog *log, struct err *err) {
     const struct sqlog_topics *topics = atomic_load(&log->topics);
@@ -37,36 +41,9 @@ static bool is_empty(struct sqlog *log, struct err *err) {
     return true;
 }
 
-bool log_restore_open(const char *url, struct log_restore **ret, struct err *err) {
-    struct log *log;
-    if (!str_starts_with(str_from(url), STR("sqlite://")))
-        return err_set(err, ERR_CONFIG,
-                       "only an embedded log (sqlite://) can be restored: another one counts offsets "
-                       "and tells the time itself");
-    if (!log_open(url, NULL, &log, err))
-        return false;
-    struct sqlog *sqlog = sqlog_of(log);
-    pthread_mutex_lock(&sqlog->write_mutex);
-    bool ok = is_empty(sqlog, err) &&
-              sqlog_db_exec(sqlog->write_db, "INSERT OR REPLACE INTO meta VALUES ('" SQLOG_RESTORING "', 1)", err);
-    pthread_mutex_unlock(&sqlog->write_mutex);
-    if (!ok) {
-        log_close(log);
-        return false;
-    }
-    struct log_restore *restore = mem_zalloc(sizeof *restore);
-    *restore = (struct log_restore){.log = sqlog, .time_us = INT64_MIN};
-    *ret = restore;
-    return true;
-}
-
-struct log *log_restore_log(struct log_restore *restore) {
-    return &restore->log->base;
-}
-
 /* ---- ids ---- */
 
-static bool id_write(struct log_restore *restore, const char *sql, struct str id, struct str of, struct err *err) {
+static bool id_write(struct sqlite_restore *restore, const char *sql, struct str id, struct str of, struct err *err) {
     sqlite3 *db = restore->log->write_db;
     STMT_AUTO *stmt = NULL;
     if (!id_valid(id))
@@ -84,17 +61,19 @@ static bool id_write(struct log_restore *restore, const char *sql, struct str id
     return ok;
 }
 
-bool log_restore_id(struct log_restore *restore, struct str log_id, struct err *err) {
-    return id_write(restore, "UPDATE meta SET value = ?1 WHERE key = 'id'", log_id, STR_NULL, err);
+static bool log_id_write(struct log_restore *base, struct str id, bool *ret_kept, struct err *err) {
+    *ret_kept = id_valid(id);
+    return id_write(restore_of(base), "UPDATE meta SET value = ?1 WHERE key = 'id'", id, STR_NULL, err);
 }
 
-bool log_restore_topic_id(struct log_restore *restore, struct str topic, struct str id, struct err *err) {
-    return id_write(restore, "UPDATE topic SET uuid = ?1 WHERE name = ?2", id, topic, err);
+static bool topic_id_write(struct log_restore *base, struct str topic, struct str id, bool *ret_kept, struct err *err) {
+    *ret_kept = id_valid(id);
+    return id_write(restore_of(base), "UPDATE topic SET uuid = ?1 WHERE name = ?2", id, topic, err);
 }
 
 /* ---- the next commit ---- */
 
-static struct sqlog_commit *commit_make(struct log_restore *restore) {
+static struct sqlog_commit *commit_make(struct sqlite_restore *restore) {
     struct sqlog_commit *commit = sqlog_commit_new(restore->used, restore->bytes);
     commit->id = restore->log->last_commit + 1;
     commit->time_us = restore->time_us;
@@ -111,7 +90,7 @@ static struct sqlog_commit *commit_make(struct log_restore *restore) {
 }
 
 /* With write_mutex held. The index may not lack more commits than a log that is opened reads. */
-static bool transaction_end(struct log_restore *restore, struct err *err) {
+static bool transaction_end(struct sqlite_restore *restore, struct err *err) {
     struct sqlog *log = restore->log;
     if (!restore->begun)
         return true;
@@ -127,7 +106,7 @@ static bool transaction_end(struct log_restore *restore, struct err *err) {
     return true;
 }
 
-static bool commit_insert(struct log_restore *restore, struct sqlog_commit *commit, struct err *err) {
+static bool commit_insert(struct sqlite_restore *restore, struct sqlog_commit *commit, struct err *err) {
     struct sqlog *log = restore->log;
     if (!restore->begun && !sqlog_db_run(log->begin, err))
         return false;
@@ -139,7 +118,7 @@ static bool commit_insert(struct log_restore *restore, struct sqlog_commit *comm
     return sqlog_db_run(log->insert, err);
 }
 
-static bool commit_write(struct log_restore *restore, struct err *err) {
+static bool commit_write(struct sqlite_restore *restore, struct err *err) {
     if (!restore->used)
         return true;
     struct sqlog *log = restore->log;
@@ -164,7 +143,7 @@ static bool commit_write(struct log_restore *restore, struct err *err) {
 
 /* ---- records ---- */
 
-static struct restore_part *part_of(struct log_restore *restore, struct sqlog_partition *partition) {
+static struct restore_part *part_of(struct sqlite_restore *restore, struct sqlog_partition *partition) {
     for (size_t i = restore->used; i-- > 0;)
         if (restore->parts[i].partition == partition)
             return &restore->parts[i];
@@ -178,7 +157,8 @@ static struct restore_part *part_of(struct log_restore *restore, struct sqlog_pa
     return &restore->parts[restore->used++];
 }
 
-bool log_restore_add(struct log_restore *restore, const struct log_record *record, struct err *err) {
+static bool record_add(struct log_restore *base, const struct log_record *record, struct err *err) {
+    struct sqlite_restore *restore = restore_of(base);
     struct sqlog_partition *partition = sqlog_partition_find(restore->log, record->topic, record->partition, err);
     if (!partition)
         return false;
@@ -206,24 +186,57 @@ bool log_restore_add(struct log_restore *restore, const struct log_record *recor
     return true;
 }
 
-bool log_restore_finish(struct log_restore *restore, struct err *err) {
+static bool settle(struct log_restore *base, struct err *err) {
+    struct sqlite_restore *restore = restore_of(base);
     if (!commit_write(restore, err))
         return false;
     pthread_mutex_lock(&restore->log->write_mutex);
-    bool ok = transaction_end(restore, err) &&
-              sqlog_db_exec(restore->log->write_db, "DELETE FROM meta WHERE key = '" SQLOG_RESTORING "'", err);
+    bool ok = transaction_end(restore, err);
     pthread_mutex_unlock(&restore->log->write_mutex);
     return ok;
 }
 
-void log_restore_close(struct log_restore *restore) {
-    if (!restore)
-        return;
+static bool finish(struct log_restore *base, struct err *err) {
+    struct sqlog *log = restore_of(base)->log;
+    pthread_mutex_lock(&log->write_mutex);
+    bool ok = sqlog_db_exec(log->write_db, "DELETE FROM meta WHERE key = '" SQLOG_RESTORING "'", err);
+    pthread_mutex_unlock(&log->write_mutex);
+    return ok;
+}
+
+static void close_restore(struct log_restore *base) {
+    struct sqlite_restore *restore = restore_of(base);
     if (restore->begun)
         sqlite3_exec(restore->log->write_db, "ROLLBACK", NULL, NULL, NULL);
     for (size_t i = 0; i < restore->cap; i++)
         buf_free(&restore->parts[i].records);
     free(restore->parts);
-    log_close(&restore->log->base);
+    log_close(base->log);
     free(restore);
+}
+
+static const struct log_restore_ops ops = {.id = log_id_write,
+                                           .topic_id = topic_id_write,
+                                           .add = record_add,
+                                           .settle = settle,
+                                           .finish = finish,
+                                           .close = close_restore};
+
+bool log_sqlite_restore_open(const char *url, struct log_restore **ret, struct err *err) {
+    struct log *log;
+    if (!log_open(url, NULL, &log, err))
+        return false;
+    struct sqlog *sqlog = sqlog_of(log);
+    pthread_mutex_lock(&sqlog->write_mutex);
+    bool ok = is_empty(sqlog, err) &&
+              sqlog_db_exec(sqlog->write_db, "INSERT OR REPLACE INTO meta VALUES ('" SQLOG_RESTORING "', 1)", err);
+    pthread_mutex_unlock(&sqlog->write_mutex);
+    if (!ok) {
+        log_close(log);
+        return false;
+    }
+    struct sqlite_restore *restore = mem_zalloc(sizeof *restore);
+    *restore = (struct sqlite_restore){.base = {&ops, log}, .log = sqlog, .time_us = INT64_MIN};
+    *ret = &restore->base;
+    return true;
 }

@@ -84,7 +84,10 @@ static void make(const char *url, const char *seed, const char *count) {
     struct arena arena;
     arena_init(&arena);
     must(clock_parse(STR("2026-01-01T08:00:00Z"), &time_us));
-    must(log_restore_open(url, &restore, &err));
+    struct str names[sizeof topics / sizeof topics[0]];
+    for (size_t i = 0; i < sizeof topics / sizeof topics[0]; i++)
+        names[i] = str_from(topics[i]);
+    must(log_restore_open(url, names, sizeof topics / sizeof topics[0], &restore, &err));
     must(topics_create(log_restore_log(restore), PARTITIONS, &err));
     must(log_topics_create(log_restore_log(restore), &(struct log_topic_spec){"other.topic", PARTITIONS, -1, false}, 1,
                            &err));
@@ -102,6 +105,7 @@ static void make(const char *url, const char *seed, const char *count) {
         must(log_restore_add(restore, &record, &err));
         arena_reset(&arena);
     }
+    must(log_restore_settle(restore, &err));
     must(log_restore_finish(restore, &err));
     log_restore_close(restore);
     arena_free(&arena);

@@ -103,6 +103,16 @@ need_promtool() {
     }
 }
 
+# Ends the test where there can be no S3 gateway: skipped, in CI failed.
+need_s3() {
+    local status=0
+    "$tools/s3/get" >/dev/null || status=$?
+    [ "$status" = 0 ] || {
+        [ "$status" = 77 ] && [ -n "${CI:-}" ] && exit 1
+        exit "$status"
+    }
+}
+
 view() {
     psql -XAtq -v ON_ERROR_STOP=1 -d "$DATABASE_URL" -c "$1"
 }
@@ -231,4 +241,53 @@ crash_under_feed() {
     done
     feed_finish "$baskets"
     settle_and_verify
+}
+
+# --- views, row by row ---------------------------------------------------------------------------------------------------
+
+view_tables() {
+    view "SELECT format('view.%I', relname) FROM pg_class WHERE relnamespace = 'view'::regnamespace AND relkind = 'r' ORDER BY 1"
+}
+
+# dump_views FOLDER: every row of every view. How events fall into rows depends on how they came: order_events tells them
+# apart.
+dump_views() {
+    local table
+    mkdir "$1"
+    for table in $(view_tables | sed 's/order_history/order_events/; s/order_goods/order_lines/; s/stock_records/stock_ledger/'); do
+        view "COPY (SELECT t FROM $table t ORDER BY t::text COLLATE \"C\") TO STDOUT" >"$1/$table"
+    done
+    python3 -B "$root/tests/support/redis_rows.py" "$redis_socket" >"$1/redis"
+}
+
+forget_views() {
+    redis-cli -s "$redis_socket" FLUSHALL >/dev/null
+    view "TRUNCATE $(view_tables | paste -sd,)"
+}
+
+# await_views FOLDER: until the views are as they were then.
+await_views() {
+    local deadline=$(($(uptime_s) + 120))
+    until rm -rf "$dir/views-now" && dump_views "$dir/views-now" && diff -r "$1" "$dir/views-now" >"$dir/views-diff"; do
+        [ "$(uptime_s)" -lt "$deadline" ] || {
+            head -n 20 "$dir/views-diff"
+            fail "the views differ from those in $1"
+        }
+        sleep 0.5
+    done
+}
+
+# --- the archive ---------------------------------------------------------------------------------------------------------
+
+# archive_whole PLACE [OPTION...]: what is missing is archived, up to the log's end, and nothing is missing after it.
+archive_whole() {
+    local place=$1 records
+    shift
+    "$ORDERLOG_BIN" archive --to "$place" --once --flush "$@" || fail "not all could be archived"
+    "$ORDERLOG_BIN" archive verify --from "$place" --output json >"$dir/archived.json" || fail "$(<"$dir/archived.json")"
+    records=$("$ORDERLOG_BIN" topics --output json | python3 -c '
+import json, sys
+print(sum(topic["records"] for topic in json.load(sys.stdin)["topics"] if topic["topic"] != "shop.personal.v1"))')
+    python3 -c 'import json, sys; sys.exit(json.load(open(sys.argv[1]))["records"] != int(sys.argv[2]))' \
+        "$dir/archived.json" "$records" || fail "not all of $records records are archived: $(<"$dir/archived.json")"
 }
