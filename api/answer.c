@@ -112,6 +112,8 @@ static void response_headers(struct request *request, struct MHD_Response *respo
         snprintf(applied, sizeof applied, "wait=%d", (int)request->wait_s);
         MHD_add_response_header(response, "Preference-Applied", applied);
     }
+    if (trace_on() && request->traceparent.ptr)
+        MHD_add_response_header(response, "traceresponse", request->traceparent.ptr);
     for (size_t i = 0; i < request->extra_count; i++)
         MHD_add_response_header(response, request->extra[i].name, request->extra[i].value.ptr);
     if (request->answer_early || atomic_load_explicit(&request->api->stopping, memory_order_relaxed) ||

@@ -5,6 +5,7 @@
 #include "core/base/clock.h"
 #include "core/base/metrics.h"
 #include "core/base/thread.h"
+#include "core/codec/avro.h"
 
 #include <stdio.h>
 #include <pthread.h>
@@ -27,6 +28,8 @@ struct flight {
     int refs; /* the request's, and the log's until it reports */
     bool landed;
     enum log_outcome outcome;
+    struct span span; /* of the append */
+    struct envelope sent;
     enum err_kind kind;
     char detail[FLIGHT_DETAIL_MAX];
 };
@@ -103,10 +106,11 @@ static void land_overdue(struct flights *flights, int64_t now_us) {
 /* ---- the log's threads ---- */
 
 static void delivered(void *user, enum log_outcome outcome, int32_t partition, int64_t offset, const struct err *err) {
-    (void)partition, (void)offset;
     struct flight *flight = user;
     struct flights *flights = flight->flights;
     pthread_mutex_lock(&flights->lock);
+    flight->sent.partition = partition;
+    flight->sent.offset = outcome == LOG_PERSISTED ? offset : -1;
     note_outcome(flights, outcome);
     if (!flight->landed) {
         enum err_kind kind = outcome == LOG_OUTCOME_UNKNOWN ? ERR_OUTCOME_UNKNOWN : ERR_LOG_UNAVAILABLE;
@@ -177,6 +181,11 @@ static void start(struct request *request, const struct command *command, reques
                               .started_us = now_us,
                               .deadline_us = now_us + request->api->config.ack_timeout_ms * 1000,
                               .refs = 2};
+    if (request->span.on && span_begin(&flight->span, request->traceparent))
+        flight->sent = (struct envelope){.topic = command_topic(command->message),
+                                         .partition = LOG_BY_KEY,
+                                         .offset = -1,
+                                         .type = message_name(command->message->type)};
     request->flight = flight;
     request->next = then;
     MHD_suspend_connection(request->connection);
@@ -212,6 +221,7 @@ void flight_landed(struct request *request) {
     metrics_observe(flights->ack_metric, (double)(clock_monotonic_us() - flight->started_us) / 1e6);
     request->flight = NULL;
     pthread_mutex_lock(&flights->lock);
+    span_end_record(&flight->span, SPAN_PRODUCER, "send", &flight->sent, STR_NULL, !persisted);
     release(flights);
     unref(flight);
     pthread_mutex_unlock(&flights->lock);

@@ -1,7 +1,5 @@
 #include "api/headers.h"
 
-#include "core/base/trace_context.h"
-
 #include <strings.h>
 
 enum known {
@@ -115,21 +113,24 @@ static bool framing_check(struct request *request, const struct scan *scan, stru
     return true;
 }
 
-/* What is passed on: the request's own context as it came, or a new trace. A later version's is told as version 00's,
- * which is what was understood of it. */
+/* What is passed on: our own span with tracing on, else the request's context as it came, or a new trace. A later
+ * version's is told as version 00's, which is what was understood of it. */
 static void trace_take(struct request *request, const struct scan *scan) {
     struct trace_context context;
-    char *text;
-    if (scan->traceparents == 1 && trace_context_parse(scan->values[HEADER_TRACEPARENT_GIVEN], &context)) {
+    struct str text = scan->values[HEADER_TRACEPARENT_GIVEN];
+    bool given = scan->traceparents == 1 && trace_context_parse(text, &context);
+    if (given)
         request->tracestate = tracestate_read(scan->values[HEADER_TRACESTATE_GIVEN], &request->arena);
-        request->traceparent = scan->values[HEADER_TRACEPARENT_GIVEN];
-        if (str_starts_with(request->traceparent, STR("00")))
-            return;
-    } else {
+    if (trace_on()) {
+        span_enter(&request->span, given ? &context : NULL);
+        context = request->span.context;
+    } else if (!given) {
         trace_context_begin(&context);
+    } else if (str_starts_with(text, STR("00"))) {
+        request->traceparent = text;
+        return;
     }
-    text = arena_alloc(&request->arena, TRACEPARENT_SIZE);
-    request->traceparent = trace_context_format(&context, text);
+    request->traceparent = trace_context_format(&context, arena_alloc(&request->arena, TRACEPARENT_SIZE));
 }
 
 bool headers_say_json(struct str content_type) {

@@ -9,6 +9,7 @@
 #include "api/server.h"
 #include "core/base/arena.h"
 #include "core/log/append.h"
+#include "core/trace/trace.h"
 
 #include <jansson.h>
 #include <microhttpd.h>
@@ -113,8 +114,9 @@ struct request {
     struct str last_event_id;
     struct str prefer;
     struct str after;       /* Orderlog-After: a command's id; ptr NULL: none */
-    struct str traceparent; /* given, or a new one */
+    struct str traceparent; /* to be passed on: given, a new one, or with tracing on that of `span` */
     struct str tracestate;  /* ptr NULL: none */
+    struct span span;
     struct str content_type_given;
     uint64_t content_length;
     bool has_body;

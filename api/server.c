@@ -12,6 +12,7 @@
 #include "api/request.h"
 #include "api/routes.h"
 #include "api/streams.h"
+#include "api/trace.h"
 #include "api/watch.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
@@ -138,6 +139,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
         health_count(request, now_us);
         log_request(request, now_us);
     }
+    request_trace(request);
     if (request->phase == PHASE_HANDLED)
         flights_request_ended(api->flights);
     request_free(request);

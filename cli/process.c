@@ -24,6 +24,7 @@
 #include "core/base/service_manager.h"
 #include "core/base/thread.h"
 #include "core/store/pg.h"
+#include "core/trace/trace.h"
 #include "projections/migrate.h"
 
 enum { RETRY_MS = 500 };
@@ -293,6 +294,7 @@ static void stop(struct process *process) {
     provider_close(process->provider);
     log_close(process->log);
     emf_stop();
+    trace_stop();
 }
 
 static int port_of(const struct process *process) {
@@ -315,7 +317,7 @@ static int wait_for_signal(const sigset_t *signals) {
 static int run(struct process *process, const sigset_t *signals) {
     struct err err = {0};
     int received = 0;
-    if (!load_settings(process, &err) || !emf_start(&err) || !start_probes(process, &err))
+    if (!load_settings(process, &err) || !emf_start(&err) || !trace_start(&err) || !start_probes(process, &err))
         return cli_fail(&err);
     if (!wait_for_log(process, signals, &received, &err) && received <= 0)
         return cli_fail(&err);

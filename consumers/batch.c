@@ -155,6 +155,7 @@ static void decide_item(struct batch *batch, struct item *item) {
     const char *why = NULL;
     enter(batch, item);
     batch->item = item;
+    batch_begin_span(batch, item);
     if (item->source == ITEM_PARKED && !batch_marked_is_due(batch, item))
         return;
     if (item->source == ITEM_TIMER)
@@ -222,6 +223,7 @@ static bool decide_wave(struct batch *batch, size_t first, struct err *err) {
             decide_item(batch, item);
     }
     batch->item = NULL;
+    batch->traceparent = STR_NULL;
     return true;
 }
 

@@ -148,7 +148,6 @@ void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struc
                     struct str value, const struct log_header *extra, size_t extra_count) {
     const struct decider *decider = batch->shard->service->decider;
     int32_t slot = batch->shard->slot;
-    struct str traceparent = batch->item ? batch->item->envelope.traceparent : STR_NULL;
     int32_t partition = output_partition(batch, topic, key);
     int64_t number = shard_next_seq(batch->shard, topic, partition);
     char origin[64], seq[24], source[80], time[CLOCK_TEXT_SIZE], place[16];
@@ -172,8 +171,8 @@ void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struc
     size_t count = 9;
     if (batch->room.command_id.ptr)
         headers[count++] = (struct log_header){STR(HEADER_COMMAND_ID), batch->room.command_id};
-    if (traceparent.ptr)
-        headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), traceparent};
+    if (batch->traceparent.ptr)
+        headers[count++] = (struct log_header){STR(HEADER_TRACEPARENT), batch->traceparent};
     if (batch->item && batch->item->envelope.tracestate.ptr)
         headers[count++] = (struct log_header){STR(HEADER_TRACESTATE), batch->item->envelope.tracestate};
     for (size_t i = 0; i < extra_count && count < sizeof(headers) / sizeof(headers[0]); i++)
@@ -250,7 +249,7 @@ static void op_intent(struct room *room, struct str id, struct str key, const st
                                  .id = arena_dup(&batch->arena, id),
                                  .key = arena_dup(&batch->arena, key),
                                  .command_id = arena_dup(&batch->arena, room->command_id),
-                                 .traceparent = arena_dup(&batch->arena, batch->item->envelope.traceparent),
+                                 .traceparent = arena_dup(&batch->arena, batch->traceparent),
                                  .request = arena_dup(&batch->arena, buf_str(&request))};
     *batch->intents_end = op;
     batch->intents_end = &op->next;

@@ -11,6 +11,7 @@
 #include "core/base/metrics.h"
 #include "core/log/envelope.h"
 #include "core/store/pg.h"
+#include "core/trace/trace.h"
 #include "producers/publisher.h"
 
 enum {
@@ -254,6 +255,7 @@ struct item {
     enum parked_status parked_status;
     struct effect_result *result; /* owned by the batch */
     bool open_outcome;            /* of a result: not known yet, the call is made again */
+    struct span *span;            /* NULL: it is not traced */
     bool left;                    /* of a result that is open: left to operators, not made again */
     struct str left_why;
 };
@@ -312,6 +314,7 @@ struct batch {
 
     struct shard *shard; /* of the item being decided */
     const struct item *item;
+    struct str traceparent;  /* of what the item says */
     struct buf *outboxes;    /* by slot */
     int32_t *outbox_records; /* by slot */
     struct buf *changes;     /* by slot: state/changes */
@@ -361,6 +364,13 @@ void batch_set_timer(struct batch *batch, struct str key, struct str name, int64
 /* Appends a record of ours to the outbox of batch->shard. `value` is encoded; extra headers may be given. */
 void batch_emit_raw(struct batch *batch, struct str topic, struct str key, struct str subject, struct str type,
                     struct str value, const struct log_header *extra, size_t extra_count);
+
+/* ---- traces.c ---- */
+
+/* What is said of this item from here on is within its span, if it has one. */
+void batch_begin_span(struct batch *batch, struct item *item);
+/* Of all items; once they are committed. */
+void batch_end_spans(const struct batch *batch);
 
 /* ---- hand_over.c ---- */
 

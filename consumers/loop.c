@@ -190,6 +190,7 @@ static void run_batch(struct batch *batch) {
         if (ok) {
             hand_on(batch);
             observe(batch, started_us);
+            batch_end_spans(batch);
         }
     }
     /* Also when the timer that was due turned out to be cleared, and there was nothing to decide. */

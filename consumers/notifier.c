@@ -4,6 +4,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
+#include "core/trace/trace.h"
 #include "core/domain/notices.h"
 
 static void count(enum intent_notice_outcome outcome) {
@@ -177,7 +178,24 @@ void notifier_suppress(struct notifier *notifier, const struct intent_send_notic
 
 void notifier_call(void *user, const struct message *request, struct str traceparent, struct arena *arena,
                    struct message *answer) {
-    (void)traceparent; /* a mail carries none */
+    const struct intent_send_notice *notice = &request->intent_send_notice;
+    struct intent_notice_answered *answered = &answer->intent_notice_answered;
+    struct span span;
+    span_begin(&span, traceparent); /* the mail itself carries none */
     answer->type = MESSAGE_INTENT_NOTICE_ANSWERED;
-    notifier_send(user, &request->intent_send_notice, arena, &answer->intent_notice_answered);
+    notifier_send(user, notice, arena, answered);
+    bool failed =
+        answered->outcome != INTENT_NOTICE_OUTCOME_SENT && answered->outcome != INTENT_NOTICE_OUTCOME_SUPPRESSED;
+    const struct span_attribute attributes[] = {
+        {"orderlog.order_id", notice->order_id, 0},
+        {"orderlog.notice.template", notice->template, 0},
+        {answered->reason.len ? "orderlog.notice.reason" : NULL, answered->reason, 0},
+    };
+    const struct span_facts facts = {.kind = SPAN_CLIENT,
+                                     .verb = "mail",
+                                     .what = notice->template,
+                                     .failed = failed,
+                                     .attributes = attributes,
+                                     .attribute_count = sizeof attributes / sizeof attributes[0]};
+    span_end(&span, &facts);
 }

@@ -2,18 +2,21 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "consumers/provider_internal.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
-#include "core/base/trace_context.h"
+#include "core/trace/trace.h"
 
 enum { PROVIDER_CONNECT_MS = 2000, PROVIDER_HANDLES = 16 };
 
 struct provider {
     char *url; /* NULL: instant */
     char *authorization;
+    char *host; /* of the URL */
+    int64_t port;
     int64_t timeout_ms;
     struct metric *mismatches;
     pthread_mutex_t lock; /* guards the idle handles */
@@ -23,6 +26,22 @@ struct provider {
 
 static void init_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* For what is told of calls. A URL that libcurl cannot read is found out by the first call. */
+static void read_place(struct provider *provider) {
+    CURLU *url = curl_url();
+    char *host = NULL, *port = NULL;
+    if (curl_url_set(url, CURLUPART_URL, provider->url, 0) == CURLUE_OK) {
+        curl_url_get(url, CURLUPART_HOST, &host, 0);
+        curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    }
+    provider->host = mem_strdup(str_from(host ? host : ""));
+    if (!port || !str_to_i64(str_from(port), &provider->port))
+        provider->port = 0;
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(url);
 }
 
 bool provider_open(const char *url, struct str secret, int64_t timeout_ms, struct provider **ret, struct err *err) {
@@ -43,6 +62,7 @@ bool provider_open(const char *url, struct str secret, int64_t timeout_ms, struc
         buf_printf(&header, "Authorization: Bearer %.*s", STR_ARG(secret));
         provider->authorization = mem_strdup(buf_str(&header));
         provider->url = mem_strdup(text);
+        read_place(provider);
     }
     *ret = provider;
     return true;
@@ -60,6 +80,7 @@ void provider_close(struct provider *provider) {
     pthread_mutex_destroy(&provider->lock);
     free(provider->url);
     free(provider->authorization);
+    free(provider->host);
     free(provider);
 }
 
@@ -159,9 +180,38 @@ static void check_amount(const struct provider *provider, const struct intent_ca
                   STR_ARG(answered->amount.currency));
 }
 
+static void trace_call(const struct provider *provider, const struct intent_call_provider *call,
+                       const struct provider_request *request, long status, const struct span *span) {
+    char number[24];
+    BUF_AUTO url = {0};
+    if (!span->on)
+        return;
+    snprintf(number, sizeof number, "%ld", status);
+    buf_printf(&url, "%s%.*s", provider->url, (int)strcspn(request->path.ptr, "?"), request->path.ptr);
+    const struct span_attribute attributes[] = {
+        {"http.request.method", request->post ? STR("POST") : STR("GET"), 0},
+        {"server.address", str_from(provider->host), 0},
+        {"server.port", STR_NULL, provider->port},
+        {"url.full", buf_str(&url), 0},
+        {"url.template", str_from(request->template), 0},
+        {status ? "http.response.status_code" : NULL, STR_NULL, status},
+        {status < 200 || status > 399 ? "error.type" : NULL, status ? str_from(number) : STR("no-answer"), 0},
+        {"orderlog.order_id", call->order_id, 0},
+    };
+    const struct span_facts facts = {.kind = SPAN_CLIENT,
+                                     .verb = request->post ? "POST" : "GET",
+                                     .what = str_from(request->template),
+                                     .failed = status < 200 || status > 399,
+                                     .attributes = attributes,
+                                     .attribute_count = sizeof attributes / sizeof attributes[0]};
+    span_end(span, &facts);
+}
+
 static void call_http(struct provider *provider, const struct intent_call_provider *call, struct str traceparent,
                       struct arena *arena, struct intent_provider_answered *ret) {
     struct provider_request request = {0};
+    struct span span;
+    char context[TRACEPARENT_SIZE];
     BUF_AUTO body = {0};
     const char *why = "";
     ret->provider = STR("stripe");
@@ -172,7 +222,10 @@ static void call_http(struct provider *provider, const struct intent_call_provid
         ret->code = STR("cannot-be-looked-up");
         return;
     }
+    if (span_begin(&span, traceparent))
+        traceparent = trace_context_format(&span.context, context);
     long status = perform(provider, call->idempotency_key, traceparent, &request, &body, &why);
+    trace_call(provider, call, &request, status, &span);
     if (status)
         provider_answer_read(call, status, buf_str(&body), arena, ret);
     if (ret->outcome == INTENT_PROVIDER_OUTCOME_UNKNOWN) {

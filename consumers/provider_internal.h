@@ -9,8 +9,9 @@
 
 struct provider_request {
     bool post;
-    bool none;       /* there is no way to ask for this */
-    struct buf path; /* and query */
+    bool none;            /* there is no way to ask for this */
+    struct buf path;      /* and query */
+    const char *template; /* of the path: without what it is about */
     struct buf form;
 };
 

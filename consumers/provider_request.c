@@ -34,7 +34,8 @@ static void build_authorize(const struct intent_call_provider *call, struct prov
     char currency[8] = "";
     for (size_t i = 0; i < call->amount.currency.len && i < sizeof(currency) - 1; i++)
         currency[i] = (char)tolower((unsigned char)call->amount.currency.ptr[i]);
-    buf_printf(&ret->path, "/v1/payment_intents");
+    ret->template = "/v1/payment_intents";
+    buf_printf(&ret->path, "%s", ret->template);
     add_amount(form, "amount", call->amount.minor);
     add_form(form, "currency", str_from(currency));
     add_form(form, "capture_method", STR("manual"));
@@ -45,10 +46,14 @@ static void build_authorize(const struct intent_call_provider *call, struct prov
     add_form(form, "metadata[payment_id]", call->payment_id);
 }
 
-static void build_object(const struct intent_call_provider *call, const char *action, struct buf *path) {
-    buf_printf(path, "/v1/payment_intents/");
-    add_encoded(path, call->provider_ref);
-    buf_printf(path, "%s", action);
+#define OBJECT "/v1/payment_intents/{intent}"
+
+/* `template` is OBJECT and the action. */
+static void build_object(const struct intent_call_provider *call, const char *template, struct provider_request *ret) {
+    ret->template = template;
+    buf_printf(&ret->path, "/v1/payment_intents/");
+    add_encoded(&ret->path, call->provider_ref);
+    buf_printf(&ret->path, "%s", template + sizeof OBJECT - 1);
 }
 
 static void build_call(const struct intent_call_provider *call, struct provider_request *ret) {
@@ -58,20 +63,21 @@ static void build_call(const struct intent_call_provider *call, struct provider_
         build_authorize(call, ret);
         return;
     case INTENT_PROVIDER_ACTION_CAPTURE:
-        build_object(call, "/capture", &ret->path);
+        build_object(call, OBJECT "/capture", ret);
         add_amount(&ret->form, "amount_to_capture", call->amount.minor);
         return;
     case INTENT_PROVIDER_ACTION_VOID:
-        build_object(call, "/cancel", &ret->path);
+        build_object(call, OBJECT "/cancel", ret);
         return;
     case INTENT_PROVIDER_ACTION_REFUND:
-        buf_printf(&ret->path, "/v1/refunds");
+        ret->template = "/v1/refunds";
+        buf_printf(&ret->path, "%s", ret->template);
         add_form(&ret->form, "payment_intent", call->provider_ref);
         add_amount(&ret->form, "amount", call->amount.minor);
         return;
     case INTENT_PROVIDER_ACTION_LOOK:
         ret->post = false;
-        build_object(call, "", &ret->path);
+        build_object(call, OBJECT, ret);
         return;
     }
 }
@@ -84,14 +90,15 @@ static void build_look_up(const struct intent_call_provider *call, struct provid
         BUF_AUTO query = {0};
         buf_printf(&query, "metadata['order_id']:'%.*s' AND metadata['payment_id']:'%.*s'", STR_ARG(call->order_id),
                    STR_ARG(call->payment_id));
-        buf_printf(&ret->path, "/v1/payment_intents/search?query=");
+        ret->template = "/v1/payment_intents/search";
+        buf_printf(&ret->path, "%s?query=", ret->template);
         add_encoded(&ret->path, buf_str(&query));
         return;
     }
     case INTENT_PROVIDER_ACTION_CAPTURE:
     case INTENT_PROVIDER_ACTION_VOID:
     case INTENT_PROVIDER_ACTION_LOOK:
-        build_object(call, "", &ret->path);
+        build_object(call, OBJECT, ret);
         return;
     case INTENT_PROVIDER_ACTION_REFUND:
         ret->none = true;

@@ -90,6 +90,12 @@ static bool destination_of(const struct message *m, struct buf *key, struct dest
     }
 }
 
+struct str command_topic(const struct message *message) {
+    BUF_AUTO key = {0};
+    struct destination to = {0};
+    return destination_of(message, &key, &to) ? str_from(to.topic) : STR_NULL;
+}
+
 static bool partition_of(const struct locations *locations, const struct destination *to, int32_t *ret,
                          struct err *err) {
     *ret = LOG_BY_KEY;

@@ -26,6 +26,9 @@ struct command {
 CHECK_RESULT bool command_append(struct log_producer *producer, const struct locations *locations,
                                  const struct command *command, log_delivery *delivery, void *user, struct err *err);
 
+/* Where a message of the API's goes; ptr NULL: it is none. */
+struct str command_topic(const struct message *message);
+
 /* The topics that command_append writes, so that a server can check at its start that they are there. */
 extern const char *const command_topics[];
 extern const size_t command_topic_count;

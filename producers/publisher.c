@@ -5,9 +5,12 @@
 #include <stdlib.h>
 
 #include "core/base/arena.h"
+#include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
+#include "core/log/envelope.h"
 #include "core/log/record_codec.h"
+#include "core/trace/trace.h"
 
 enum { PUBLISHER_FLUSH_MS = 10000 };
 
@@ -30,7 +33,8 @@ struct row {
 struct entry {
     struct publisher *publisher;
     struct row *row;
-    int64_t offset; /* as acknowledged; written before `acknowledged` is counted up */
+    int64_t offset;      /* as acknowledged; written before `acknowledged` is counted up */
+    int64_t appended_us; /* with tracing on */
 };
 
 struct acknowledged {
@@ -188,6 +192,18 @@ void publisher_drop(struct publisher *publisher, int32_t shard) {
     queue->done_through = 0;
 }
 
+static void trace_delivery(const struct entry *entry) {
+    struct envelope envelope;
+    struct span span;
+    struct err ignored = {0};
+    if (!envelope_read(&entry->row->records[entry - entry->row->entries], &envelope, &ignored) ||
+        !span_begin(&span, envelope.traceparent))
+        return;
+    span.start_us = entry->appended_us;
+    envelope.offset = entry->offset;
+    span_end_record(&span, SPAN_PRODUCER, "send", &envelope, STR_NULL, false);
+}
+
 static void on_delivery(void *user, enum log_outcome outcome, int32_t partition, int64_t offset,
                         const struct err *err) {
     struct entry *entry = user;
@@ -196,6 +212,8 @@ static void on_delivery(void *user, enum log_outcome outcome, int32_t partition,
     bool wake = false;
     if (outcome == LOG_PERSISTED) {
         entry->offset = offset;
+        if (trace_on())
+            trace_delivery(entry);
         size_t count = entry->row->count;
         wake = atomic_fetch_add(&entry->row->acknowledged, 1) + 1 == count;
     } else {
@@ -282,6 +300,8 @@ static bool append_row(struct publisher *publisher, struct row *row, struct err 
     while (row->appended < row->count) {
         size_t i = row->appended;
         atomic_fetch_add(&publisher->in_flight, 1);
+        if (trace_on())
+            row->entries[i].appended_us = clock_now_us();
         if (!log_append(publisher->producer, &row->records[i], on_delivery, &row->entries[i], err)) {
             atomic_fetch_sub(&publisher->in_flight, 1);
             return false;

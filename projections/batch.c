@@ -1,10 +1,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/clock.h"
 #include "core/base/metrics.h"
 #include "core/codec/avro.h"
 #include "core/log/envelope.h"
 #include "core/log/record_codec.h"
+#include "core/trace/trace.h"
 #include "projections/projector.h"
 
 struct item {
@@ -295,6 +297,8 @@ static void shards_finish(struct batch *batch) {
 struct batch *batch_begin(struct projector *projector, const struct log_batch *records) {
     struct batch *batch = arena_new(&projector->arena, struct batch);
     batch->projector = projector;
+    if (trace_on())
+        projector->batch_at_us = clock_now_us();
     decode(batch, records);
     find_keys(batch);
     shards_prepare(batch);

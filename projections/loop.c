@@ -311,6 +311,7 @@ void projector_saved(struct projector *projector, const struct log_batch *record
                      size_t count, int64_t begun_us) {
     projector->backoff_ms = 0;
     metrics_observe(projector->save_seconds, (double)(clock_monotonic_us() - begun_us) / 1e6);
+    projector_trace(projector, saves, count);
     settle(projector, saves, count);
     projector_observe(projector, records);
 }

@@ -50,6 +50,7 @@ struct projector {
     struct arena *rows;    /* where rows are folded: the batch's, unless the store keeps them as they are */
     int64_t backoff_ms;    /* how long it waited after the last failure; 0: all is well */
     int64_t retry_at_us;   /* unread shards are not read before */
+    int64_t batch_at_us;   /* with tracing on: when the batch in hand was begun */
     int64_t look_at_us;    /* when the store is to be looked at again */
     enum err_kind trouble; /* the last failure; probes are public, and its text may name hosts */
     struct metric *applied, *duplicates, *parked, *save_seconds, *stage, *parked_subjects;
@@ -69,6 +70,8 @@ void projector_open_metrics(struct projector *projector);
 void projector_tell_status(struct projector *projector);
 /* What was saved can be seen now. */
 void projector_observe(struct projector *projector, const struct log_batch *records);
+/* Spans of what these saves hold. */
+void projector_trace(const struct projector *projector, const struct shard_save *saves, size_t count);
 
 /* ---- loop.c: the steps of a projector's life; run.c takes them, for one or for several */
 

@@ -1,6 +1,7 @@
 /* How a projector stands, for probes and metrics. */
 #include "core/base/clock.h"
 #include "core/base/metrics.h"
+#include "core/trace/trace.h"
 #include "projections/projector.h"
 
 static bool changed(const struct projector *projector) {
@@ -66,4 +67,21 @@ void projector_observe(struct projector *projector, const struct log_batch *reco
     for (size_t i = 0; i < records->count; i++)
         metrics_observe(projector->stage, (double)(now_us - records->records[i].timestamp_us) / 1e6);
     count_parked(projector);
+}
+
+/* A span for each record that was applied. */
+static void trace_saved(const struct projector *projector, const struct shard_save *save) {
+    for (size_t i = 0; i < save->fact_count; i++) {
+        struct span span;
+        if (!span_begin(&span, save->facts[i].envelope->traceparent))
+            continue;
+        span.start_us = projector->batch_at_us;
+        span_end_record(&span, SPAN_CONSUMER, "project", save->facts[i].envelope, str_from(projector->service), false);
+    }
+}
+
+void projector_trace(const struct projector *projector, const struct shard_save *saves, size_t count) {
+    for (size_t i = 0; trace_on() && i < count; i++)
+        if (!saves[i].conflict)
+            trace_saved(projector, &saves[i]);
 }

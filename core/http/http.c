@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <strings.h>
 
+#include "core/base/clock.h"
+
 enum { HTTP_HEADERS_MAX = 64 << 10 };
 
 static void init_curl(void) {
@@ -24,6 +26,11 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *user) {
         return 0;
     buf_add(headers, bytes, size * count);
     return size * count;
+}
+
+static int on_progress(void *user, curl_off_t to_come, curl_off_t came, curl_off_t to_go, curl_off_t went) {
+    (void)to_come, (void)came, (void)to_go, (void)went;
+    return clock_monotonic_us() > atomic_load((const atomic_int_least64_t *)user);
 }
 
 static struct curl_slist *header_list(struct str lines) {
@@ -48,6 +55,11 @@ static void set_request(CURL *handle, const struct http_request *request) {
     curl_easy_setopt(handle, CURLOPT_URL, request->url);
     if (request->ca_file)
         curl_easy_setopt(handle, CURLOPT_CAINFO, request->ca_file);
+    if (request->until_us) {
+        curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, on_progress);
+        curl_easy_setopt(handle, CURLOPT_XFERINFODATA, (void *)(uintptr_t)request->until_us); /* only read */
+        curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+    }
     if (request->direct)
         curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);

@@ -3,17 +3,21 @@
 #ifndef ORDERLOG_HTTP_HTTP_H
 #define ORDERLOG_HTTP_HTTP_H
 
+#include <stdatomic.h>
+
 #include "core/base/err.h"
 
 enum { HTTP_ANSWER_MAX = 8 << 20 };
 
 struct http_request {
-    const char *method;  /* NULL: GET */
-    const char *url;     /* http:// or https:// */
-    struct str headers;  /* lines "Name: value\n" */
-    struct str body;     /* ptr NULL: none */
-    int64_t connect_ms;  /* until a connection stands; 0: timeout_ms */
-    int64_t timeout_ms;  /* for all of it */
+    const char *method; /* NULL: GET */
+    const char *url;    /* http:// or https:// */
+    struct str headers; /* lines "Name: value\n" */
+    struct str body;    /* ptr NULL: none */
+    int64_t connect_ms; /* until a connection stands; 0: timeout_ms */
+    int64_t timeout_ms; /* for all of it */
+    const atomic_int_least64_t
+        *until_us;       /* monotonic: given up within a second of it; may change meanwhile; NULL: none */
     const char *ca_file; /* PEM; NULL: the system's */
     bool direct;         /* past any proxy, for addresses that mean this machine */
 };

@@ -10,7 +10,7 @@ RANKS = {
     "gen": 1,
     "core/domain": 2,
     "core/http": 2,
-    "core/aws": 3, "core/codec": 3, "core/log": 3, "core/store": 3,
+    "core/aws": 3, "core/codec": 3, "core/log": 3, "core/store": 3, "core/trace": 3,
     "producers": 4, "projections": 4,
     "consumers": 5, "api": 5,
     "cli": 6,

@@ -44,6 +44,13 @@ def call(method, path, token=None, key=None, body=None, headers=None, raw=None):
             return error.code, json.loads(error.read() or b"null")
 
 
+def stock(sku, quantity):
+    must(202, call("PUT", f"/v1/products/{sku}", OPERATOR, f"{sku}-price",
+                   {"name": sku, "price": {"minor": PRICE, "currency": "USD"}}))
+    must(202, call("POST", f"/v1/inventory/{sku}/receipts", OPERATOR, f"{sku}-stock",
+                   {"quantity": quantity, "location": "main"}))
+
+
 def must(status, answer):
     check(answer[0] == status, f"answered {answer}")
     return answer[1]
@@ -81,8 +88,9 @@ def ledger():
 
 
 class Order:
-    def __init__(self, name, method, sku="widget"):
+    def __init__(self, name, method, sku="widget", headers=None):
         self.name = name
+        self.headers = headers  # of what is asked for once there is a cart
         self.token = must(201, call("POST", "/v1/sessions"))["token"]
         self.cart = must(201, call("POST", "/v1/carts", self.token, f"{name}-cart"))["cart_id"]
         must(202, call("POST", f"/v1/carts/{self.cart}/lines", self.token, f"{name}-line", {"sku": sku, "quantity": 1}))
@@ -91,7 +99,8 @@ class Order:
                 "email": "ann@example.org",
                 "shipping_address": {"name": "Ann", "line1": "1 Main Street", "city": "Cincinnati", "region": "OH",
                                      "postal_code": "45202", "country": "US"}}
-        self.id = must(202, call("POST", "/v1/checkouts", self.token, f"{name}-checkout", body))["order_id"]
+        self.id = must(202, call("POST", "/v1/checkouts", self.token, f"{name}-checkout", body,
+                                  self.headers))["order_id"]
 
     def shown_cart(self):
         status, cart = call("GET", f"/v1/carts/{self.cart}", self.token)
@@ -134,7 +143,8 @@ class Order:
     def warehouse(self, *steps):
         for step in steps:
             body = {"carrier": "Parcel", "tracking": "1"} if step == "dispatch" else None
-            must(202, call("POST", f"/v1/fulfilments/{self.id}/{step}", OPERATOR, f"{self.name}-{step}", body))
+            must(202, call("POST", f"/v1/fulfilments/{self.id}/{step}", OPERATOR, f"{self.name}-{step}", body,
+                           self.headers))
 
     def completes(self):
         self.becomes("confirmed")
@@ -381,10 +391,7 @@ def run(scenario):
 
 def main():
     for sku, quantity in (("widget", 1000), ("scarce", 1)):
-        must(202, call("PUT", f"/v1/products/{sku}", OPERATOR, f"{sku}-price",
-                       {"name": sku, "price": {"minor": PRICE, "currency": "USD"}}))
-        must(202, call("POST", f"/v1/inventory/{sku}/receipts", OPERATOR, f"{sku}-stock",
-                       {"quantity": quantity, "location": "main"}))
+        stock(sku, quantity)
     with concurrent.futures.ThreadPoolExecutor(len(SCENARIOS)) as pool:
         results = list(pool.map(run, SCENARIOS))
     failed = [f"{name}: {error}" for name, error in results if error]
