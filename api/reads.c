@@ -20,6 +20,7 @@ static const char *const source_names[] = {"hot", "lists"};
 struct reads {
     const char *redis_url;
     const char *database_url;
+    const char *views_url;
     int32_t partitions;
     atomic_int_least64_t *redis_away_until_us;
     pthread_mutex_t lock;
@@ -33,11 +34,23 @@ struct reads {
 
 /* ---- the pool ---- */
 
+static bool open_views(const struct reads *reads, struct views **ret, struct err *err) {
+    struct views *views;
+    if (!views_open(reads->redis_url, reads->database_url, reads->partitions, &views, err))
+        return false;
+    if (!views_move(views, reads->views_url, err)) {
+        views_close(views);
+        return false;
+    }
+    *ret = views;
+    return true;
+}
+
 static bool pool_take(struct reads *reads, struct views **ret, struct err *err) {
     pthread_mutex_lock(&reads->lock);
     struct views *views = reads->pool_count ? reads->pool[--reads->pool_count] : NULL;
     pthread_mutex_unlock(&reads->lock);
-    if (!views && !views_open(reads->redis_url, reads->database_url, reads->partitions, &views, err))
+    if (!views && !open_views(reads, &views, err))
         return false;
     views_share(views, reads->redis_away_until_us);
     *ret = views;
@@ -232,7 +245,7 @@ static void *probe_on(void *user) {
     pthread_mutex_lock(&reads->lock);
     while (!reads->closing) {
         pthread_mutex_unlock(&reads->lock);
-        if (views || views_open(reads->redis_url, reads->database_url, reads->partitions, &views, &err)) {
+        if (views || open_views(reads, &views, &err)) {
             views_share(views, reads->redis_away_until_us);
             probe(reads, views);
         }
@@ -263,6 +276,7 @@ bool reads_open(struct api *api, int32_t partitions, struct reads **ret, struct 
     struct reads *reads = mem_zalloc(sizeof *reads);
     reads->redis_url = config->redis_url;
     reads->database_url = config->database_url;
+    reads->views_url = config->views_url;
     reads->partitions = partitions;
     reads->redis_away_until_us = &api->redis_away_until_us;
     pthread_mutex_init(&reads->lock, NULL);

@@ -25,6 +25,7 @@ struct api_config {
     struct shop shop;                   /* currency and quantity_max */
     const struct locations *locations;
     const char *redis_url;    /* NULL: this server answers no reads */
+    const char *views_url;    /* of the views that are kept in DynamoDB; NULL: none is */
     const char *database_url; /* NULL: no lists */
 
     int32_t in_flight_max;       /* writes that wait for the log; 2,048. More are answered 503 overloaded */

@@ -1,5 +1,6 @@
 #include "api/server.h"
 #include "core/base/config.h"
+#include "projections/views_dynamodb.h"
 
 enum { SECRET_MIN = 32, WEBHOOK_SECRET_MIN = 16 };
 
@@ -43,7 +44,8 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
     const char *tokens_file = config_get("ORDERLOG_OPERATOR_TOKENS_FILE", NULL);
     if (tokens_file && tokens_file[0] && !config_require("ORDERLOG_OPERATOR_TOKENS", &config.operator_tokens, err))
         return false;
-    if (!config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
+    if (!views_url_load(&config.views_url, err) ||
+        !config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
         !config_secret("ORDERLOG_ID_SECRET", SECRET_MIN, &config.id_secrets, err) ||
         !config_secret("ORDERLOG_PERSONAL_SECRET", SECRET_MIN, &config.personal_secrets, err) ||
         !load_webhook_secret(&config.webhook_secrets, err) ||

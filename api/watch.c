@@ -366,7 +366,8 @@ bool watch_open(struct api *api, int32_t partitions, struct watch **ret, struct 
     watch->redis_away_until_us = &api->redis_away_until_us;
     watch->buckets = mem_zalloc(BUCKETS * sizeof watch->buckets[0]);
     watch->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    bool ok = views_open(config->redis_url, config->database_url, partitions, &watch->views, err);
+    bool ok = views_open(config->redis_url, config->database_url, partitions, &watch->views, err) &&
+              views_move(watch->views, config->views_url, err);
     if (ok)
         views_share(watch->views, &api->redis_away_until_us);
     if (ok && (watch->event_fd < 0 || pthread_create(&watch->thread, NULL, run, watch) != 0))

@@ -19,6 +19,7 @@
 #include "consumers/gauges.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
+#include "projections/views_dynamodb.h"
 #include "core/base/logging.h"
 #include "core/base/process_metrics.h"
 #include "core/base/service_manager.h"
@@ -43,6 +44,7 @@ struct process {
     struct provider *provider;
     const char *database_url;
     const char *redis_url;
+    const char *views_url;
     struct loop *loop;
     struct notifier_role *notifier;
     struct projectors *projectors;
@@ -123,7 +125,8 @@ static bool start_projectors(struct process *process, struct err *err) {
         .log = process->log,
         .shop = &process->shop,
         .urls = {[PROCESS_REDIS] = projects[PROCESS_REDIS] ? process->redis_url : NULL,
-                 [PROCESS_POSTGRES] = projects[PROCESS_POSTGRES] ? process->database_url : NULL}};
+                 [PROCESS_POSTGRES] = projects[PROCESS_POSTGRES] ? process->database_url : NULL},
+        .views_url = process->views_url};
     return (!projects[PROCESS_REDIS] && !projects[PROCESS_POSTGRES]) ||
            projectors_start(&config, &process->projectors, err);
 }
@@ -223,7 +226,8 @@ static bool load_settings(struct process *process, struct err *err) {
     bool redis = roles->api || roles->projects[PROCESS_REDIS];
     return process_shop_load(&process->shop, &process->locations, err) &&
            (!postgres || config_require("DATABASE_URL", &process->database_url, err)) &&
-           (!redis || config_require("REDIS_URL", &process->redis_url, err)) &&
+           (!redis ||
+            (config_require("REDIS_URL", &process->redis_url, err) && views_url_load(&process->views_url, err))) &&
            (!makes_calls(roles) || process_provider_open(&process->provider, err)) &&
            (!roles->notifies || notifier_role_open(process->database_url, &process->notifier, err));
 }

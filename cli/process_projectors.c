@@ -10,11 +10,16 @@
 
 /* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. A product's
  * row changes with each order of it: it waits longest, and is written once for many of them. */
-enum { REDIS_LINGER_MS = 5, POSTGRES_LINGER_MS = 200, POSTGRES_PRODUCTS_LINGER_MS = 1000, PRODUCTS_BATCH_MAX = 3000 };
+enum {
+    REDIS_LINGER_MS = 5,
+    DYNAMODB_LINGER_MS = 50,
+    POSTGRES_LINGER_MS = 200,
+    POSTGRES_PRODUCTS_LINGER_MS = 1000,
+    PRODUCTS_BATCH_MAX = 3000
+};
 /* Nobody waits for recommendations, and an order changes many of them. */
 enum { RECOMMENDATIONS_LINGER_MS = 2000 };
 
-enum { REDIS_TOGETHER = VIEW_COUNT - 1 }; /* recommendations are the last of views_all */
 enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
 
 struct projector {
@@ -52,29 +57,58 @@ static void *projectors_main(void *user) {
     return NULL;
 }
 
+static const struct projector_store_ops *ops_of(const struct view *view, enum process_store store,
+                                                const struct projectors_config *config) {
+    if (store == PROCESS_POSTGRES)
+        return &projector_postgres;
+    return view->movable && config->views_url ? &projector_dynamodb : &projector_redis;
+}
+
+static bool shares_thread(const struct view *view, const struct projector_store_ops *ops) {
+    return ops == &projector_redis && view != &view_recommendations;
+}
+
+/* Those that share it follow each other in views_all. */
+static size_t count_of_thread(size_t first, enum process_store store, const struct projectors_config *config) {
+    size_t count = 0;
+    if (!shares_thread(views_all[first], ops_of(views_all[first], store, config)))
+        return 1;
+    if (first > 0 && shares_thread(views_all[first - 1], ops_of(views_all[first - 1], store, config)))
+        return 0;
+    while (first + count < VIEW_COUNT &&
+           shares_thread(views_all[first + count], ops_of(views_all[first + count], store, config)))
+        count++;
+    return count;
+}
+
+static int64_t linger_of(const struct view *view, const struct projector_store_ops *ops) {
+    if (view == &view_recommendations)
+        return RECOMMENDATIONS_LINGER_MS;
+    if (ops == &projector_postgres)
+        return view == &view_products ? POSTGRES_PRODUCTS_LINGER_MS : POSTGRES_LINGER_MS;
+    return ops == &projector_redis ? REDIS_LINGER_MS : DYNAMODB_LINGER_MS;
+}
+
 /* Redis's views share a thread, because they share round trips, but for the one that is in no hurry. PostgreSQL's have
  * one each: what is wrong with one does not hold up the others. */
 static void add_store(struct projectors *projectors, enum process_store store, const struct projectors_config *config) {
     for (size_t i = 0; i < VIEW_COUNT; i++) {
         struct projector *projector = &projectors->items[projectors->count++];
-        bool redis = store == PROCESS_REDIS;
-        *projector = (struct projector){
-            .all = projectors, .waker = PROJECTOR_WAKER_INIT, .status = PROJECTOR_STATUS_INIT, .count = 1};
-        if (redis)
-            projector->count = i == 0 ? REDIS_TOGETHER : views_all[i] == &view_recommendations;
-        projector->config = (struct projector_config){.store = redis ? &projector_redis : &projector_postgres,
-                                                      .url = config->urls[store],
-                                                      .view = views_all[i],
-                                                      .shop = config->shop,
-                                                      .status = &projector->status,
-                                                      .waker = &projector->waker,
-                                                      .linger_ms = redis ? REDIS_LINGER_MS : POSTGRES_LINGER_MS};
-        if (views_all[i] == &view_recommendations)
-            projector->config.linger_ms = RECOMMENDATIONS_LINGER_MS;
-        if (!redis && views_all[i] == &view_products) {
-            projector->config.linger_ms = POSTGRES_PRODUCTS_LINGER_MS;
+        const struct projector_store_ops *ops = ops_of(views_all[i], store, config);
+        *projector = (struct projector){.all = projectors,
+                                        .waker = PROJECTOR_WAKER_INIT,
+                                        .status = PROJECTOR_STATUS_INIT,
+                                        .count = count_of_thread(i, store, config)};
+        projector->config =
+            (struct projector_config){.store = ops,
+                                      .url = ops == &projector_dynamodb ? config->views_url : config->urls[store],
+                                      .view = views_all[i],
+                                      .shop = config->shop,
+                                      .status = &projector->status,
+                                      .waker = &projector->waker,
+                                      .linger_ms = linger_of(views_all[i], ops)};
+        if (store == PROCESS_POSTGRES && views_all[i] == &view_products)
             projector->config.batch_max = PRODUCTS_BATCH_MAX;
-        }
     }
 }
 

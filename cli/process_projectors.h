@@ -11,6 +11,7 @@ struct projectors_config {
     struct log *log;
     const struct shop *shop;
     const char *urls[PROCESS_STORES]; /* NULL: not this one */
+    const char *views_url;            /* where movable views are kept instead of Redis; NULL: nowhere */
 };
 
 CHECK_RESULT bool projectors_start(const struct projectors_config *config, struct projectors **ret, struct err *err);

@@ -52,7 +52,7 @@ const char rebuild_help[] =
     "       \"note\"?}]}\n"
     "events_per_s is of the fold: reading the log and making rows in memory.\n"
     "\n"
-    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_CURRENCY (USD), TMPDIR.\n"
+    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_VIEWS_URL, ORDERLOG_CURRENCY (USD), TMPDIR.\n"
     "\n"
     "Exit codes: 0 done; 1 with --diff: there are differences, or the live rows stand where they cannot be compared;\n"
     "2 wrong usage, or it could not be done: then the live rows are as they were.\n"
@@ -65,23 +65,23 @@ const char rebuild_help[] =
 
 /* ---- what there is to rebuild ---- */
 
+/* What ORDERLOG_VIEWS_URL keeps in DynamoDB is made anew in another table, by its projectors. */
+static bool is_kept_in(const struct generation_ops *store, const struct view *view) {
+    const char *elsewhere = config_get("ORDERLOG_VIEWS_URL", "");
+    return store != &generation_redis || !view->movable || !*elsewhere;
+}
+
 static bool model_add(struct rebuild_cli *cli, const struct generation_ops *store, const char *view_name) {
     struct rebuild_model *model = &cli->models[cli->model_count];
     if (cli->model_count == REBUILD_MODELS_MAX)
         return false;
-    *model = (struct rebuild_model){.store = store, .views = views_all, .view_count = VIEW_COUNT};
+    *model = (struct rebuild_model){.store = store, .views = model->chosen};
     snprintf(model->name, sizeof model->name, "%s%s%s", store->name, view_name ? "/" : "", view_name ? view_name : "");
-    if (view_name) {
-        for (size_t i = 0; i < VIEW_COUNT; i++)
-            if (strcmp(views_all[i]->name, view_name) == 0) {
-                model->views = &views_all[i];
-                model->view_count = 1;
-            }
-        if (model->view_count != 1)
-            return false;
-    }
+    for (size_t i = 0; i < VIEW_COUNT; i++)
+        if ((!view_name || strcmp(views_all[i]->name, view_name) == 0) && is_kept_in(store, views_all[i]))
+            model->chosen[model->view_count++] = views_all[i];
     cli->model_count++;
-    return true;
+    return model->view_count > 0;
 }
 
 static bool service_add(struct rebuild_cli *cli, const struct fold_service *service) {

@@ -16,7 +16,8 @@ struct rebuild_model {
     char name[64];                      /* "postgres/orders" */
     const struct generation_ops *store; /* NULL: a decider's tables */
     const struct fold_service *service;
-    const struct view *const *views;
+    const struct view *chosen[VIEW_COUNT];
+    const struct view *const *views; /* chosen */
     size_t view_count;
     bool done;
     struct rebuild_report report;

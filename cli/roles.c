@@ -15,8 +15,11 @@
     "  ORDERLOG_LOCATIONS                 stock locations and their partitions; the first one serves orders (main:0)\n"
 #define SETTINGS_DATABASE \
     "  DATABASE_URL                       PostgreSQL, as a libpq URI\n"
+#define SETTINGS_VIEWS \
+    "  ORDERLOG_VIEWS_URL                 dynamodb://TABLE: cart views and recommendations are kept there, not in Redis\n"
 #define SETTINGS_REDIS \
-    "  REDIS_URL                          redis[s]://host:port or unix:///path\n"
+    "  REDIS_URL                          redis[s]://host:port or unix:///path\n" \
+    SETTINGS_VIEWS
 #define SETTINGS_PROVIDER \
     "  ORDERLOG_PROVIDER                  the payment provider's URL, or 'instant': every payment is authorised at once\n" \
     "  ORDERLOG_PROVIDER_SECRET           its API key\n"
@@ -143,6 +146,7 @@ const char project_help[] =
     "\n"
     SETTINGS SETTINGS_KAFKA
     "  DATABASE_URL or REDIS_URL          the store, as for the other commands\n"
+    SETTINGS_VIEWS
     "and if need be\n"
     SETTINGS_PROBES SETTINGS_SHOP SETTINGS_LEVEL
     "\n"

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "core/base/config.h"
+#include "projections/views_dynamodb.h"
 #include "core/log/lag.h"
 
 #include <getopt.h>
@@ -24,6 +25,7 @@ const char verify_help[] =
     "  order-per-key                  orders, reservations and fulfilments only go the ways there are\n"
     "  records-decode                 what the deciders wrote can be read\n"
     "  redis-equals-log               every row in Redis is the fold of the log          (needs Redis)\n"
+    "                                 (of what ORDERLOG_VIEWS_URL keeps in DynamoDB: there)\n"
     "  postgres-equals-log            every row in PostgreSQL is the fold of the log     (needs PostgreSQL)\n"
     "  deciders-equal-log             every row of the deciders is the fold of the log   (needs PostgreSQL)\n"
     "  provider-equals-log            the provider holds and took what the log says      (needs --provider)\n"
@@ -46,7 +48,8 @@ const char verify_help[] =
     "       \"skipped\":[{\"name\",\"why\"}],\"unchecked\":[{\"name\",\"why\"}]}\n"
     "`count` is what was looked at; `first` says where the first violation is, and what is wrong; `note` more.\n"
     "\n"
-    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_CURRENCY (USD), ORDERLOG_PROVIDER_SECRET (for "
+    "Settings: ORDERLOG_LOG, DATABASE_URL, REDIS_URL, ORDERLOG_VIEWS_URL, ORDERLOG_CURRENCY (USD), "
+    "ORDERLOG_PROVIDER_SECRET (for "
     "--provider).\n"
     "\n"
     "Exit codes: 0 all that was checked holds; 1 something does not; 2 wrong usage, or it could not be checked.\n"
@@ -334,7 +337,7 @@ int verify_main(int argc, char **argv) {
     if (!verify_parse(&verify, argc, argv))
         return CLI_USAGE;
     verify.options.folds = &verify.folds;
-    bool ok = cli_log_open(&log, &err);
+    bool ok = views_url_load(&verify.options.views_url, &err) && cli_log_open(&log, &err);
     verify.options.log = log;
     ok = ok && verify_run(&verify, &err);
     int status = ok ? report(&verify) : cli_fail(&err);

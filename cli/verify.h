@@ -18,6 +18,7 @@ struct verify_options {
     size_t range_count;
     const char *database_url;    /* "": none */
     const char *redis_url;       /* "": none */
+    const char *views_url;       /* where movable views are kept instead of Redis; NULL: nowhere */
     const char *provider_url;    /* of the sandbox provider; "": none */
     bool in_flight;              /* the shop is at work: what has only begun is no violation */
     struct verify_folds **folds; /* shared by the checks of the views */

@@ -3,7 +3,7 @@
 #include "core/store/pg.h"
 #include "core/codec/avro.h"
 #include "core/store/redis.h"
-#include "projections/redis_keys.h"
+#include "projections/dynamodb_items.h"
 
 #include <stdlib.h>
 
@@ -16,6 +16,10 @@ struct view_rows {
     int32_t shard_count;
     struct pg *pg;
     struct buf after; /* the last key of the page before */
+    struct dynamodb *dynamodb;
+    char *url;
+    const char *table; /* in url */
+    json_t *from;      /* of the next page of a Scan; NULL: it begins, or ends */
 };
 
 void view_rows_close(struct view_rows *rows) {
@@ -26,6 +30,9 @@ void view_rows_close(struct view_rows *rows) {
         pg_close(rows->pg);
     buf_free(&rows->cursor);
     free(rows->generations);
+    dynamodb_close(rows->dynamodb);
+    free(rows->url);
+    json_decref(rows->from);
     buf_free(&rows->after);
     free(rows);
 }
@@ -208,9 +215,62 @@ static bool pg_next(struct view_rows *rows, struct arena *arena, struct str **re
     return true;
 }
 
+/* ---- DynamoDB: Scan ---- */
+
+bool view_rows_open_dynamodb(const char *url, const struct view *view, struct view_rows **ret, struct err *err) {
+    struct view_rows *rows = mem_zalloc(sizeof *rows);
+    rows->view = view;
+    rows->url = mem_strdup(str_from(url));
+    if (!dynamodb_table_parse("ORDERLOG_VIEWS_URL", rows->url, &rows->table, err) ||
+        !dynamodb_open(&rows->dynamodb, err)) {
+        view_rows_close(rows);
+        return false;
+    }
+    *ret = rows;
+    return true;
+}
+
+static bool dynamodb_page(struct view_rows *rows, json_t **ret, struct err *err) {
+    json_t *request = json_pack("{s:s, s:b}", "TableName", rows->table, "ConsistentRead", 1);
+    if (rows->from)
+        json_object_set(request, "ExclusiveStartKey", rows->from);
+    if (dynamodb_call(rows->dynamodb, "Scan", request, ret, err) != DYNAMODB_DONE)
+        return err_wrap(err, "table %s", rows->table);
+    json_decref(rows->from);
+    rows->from = json_incref(json_object_get(*ret, "LastEvaluatedKey"));
+    rows->at_end = !rows->from;
+    return true;
+}
+
+/* A page of a scan may have none of this view and not be the last. */
+static bool dynamodb_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys, struct str **ret_bytes,
+                          size_t *ret_count, struct err *err) {
+    while (!*ret_count && !rows->at_end) {
+        json_t *page = NULL, *item;
+        size_t i;
+        if (!dynamodb_page(rows, &page, err))
+            return false;
+        const json_t *items = json_object_get(page, "Items");
+        *ret_keys = arena_array(arena, struct str, json_array_size(items));
+        *ret_bytes = arena_array(arena, struct str, json_array_size(items));
+        json_array_foreach(items, i, item) {
+            int32_t shard, generation;
+            struct str key, id = dynamodb_get_text(item, ITEM_ID);
+            if (!redis_key_row_read(id, rows->view, &shard, &generation, &key))
+                continue;
+            (*ret_keys)[*ret_count] = arena_dup(arena, key);
+            (*ret_bytes)[(*ret_count)++] = dynamodb_item_bytes(item, ITEM_ROW, arena);
+        }
+        json_decref(page);
+    }
+    return true;
+}
+
 bool view_rows_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys, struct str **ret_bytes,
                     size_t *ret_count, struct err *err) {
     *ret_count = 0;
+    if (rows->dynamodb)
+        return dynamodb_next(rows, arena, ret_keys, ret_bytes, ret_count, err);
     return rows->redis ? redis_next(rows, arena, ret_keys, ret_bytes, ret_count, err)
                        : pg_next(rows, arena, ret_keys, ret_bytes, ret_count, err);
 }

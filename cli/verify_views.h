@@ -33,6 +33,8 @@ CHECK_RESULT bool view_rows_open_redis(const char *url, const struct view *view,
                                        struct err *err);
 CHECK_RESULT bool view_rows_open_postgres(const char *url, const struct view *view, struct view_rows **ret,
                                           struct err *err);
+CHECK_RESULT bool view_rows_open_dynamodb(const char *url, const struct view *view, struct view_rows **ret,
+                                          struct err *err);
 /* A page of rows: their keys and bytes, in the arena. *ret_count 0: there are no more. */
 CHECK_RESULT bool view_rows_next(struct view_rows *rows, struct arena *arena, struct str **ret_keys,
                                  struct str **ret_bytes, size_t *ret_count, struct err *err);

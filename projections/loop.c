@@ -206,7 +206,9 @@ bool projector_read_shards(struct projector *projector) {
 /* ---- polling ---- */
 
 size_t projector_batch_max(const struct projector *projector) {
-    return projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
+    size_t max = projector->config->batch_max ? projector->config->batch_max : BATCH_MAX;
+    size_t store_max = projector->config->store->batch_max;
+    return store_max && store_max < max ? store_max : max;
 }
 
 int64_t projector_timeout_ms(const struct projector *projector, bool all_read) {

@@ -59,6 +59,7 @@ struct store_part {
 
 struct projector_store_ops {
     const char *name; /* "redis" */
+    size_t batch_max; /* records that one poll may bring, for what it can save at once; 0: any number */
     /* Topics that it reads for this view beyond the view's own, NULL-terminated. */
     const char *const *(*more_topics)(const struct view *view);
     /* Does not connect yet. */
@@ -79,7 +80,7 @@ struct projector_store_ops {
     bool (*save_together)(const struct store_part *parts, size_t count, struct arena *arena, struct err *err);
 };
 
-extern const struct projector_store_ops projector_redis, projector_postgres;
+extern const struct projector_store_ops projector_redis, projector_postgres, projector_dynamodb;
 
 /* The same stores, but on a generation that is being built beside the live one (projections/rebuild.h): by its number,
  * or in its schema, which is there. */

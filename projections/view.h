@@ -10,6 +10,7 @@ struct view {
     const char *key_name;      /* "order": of its rows' keys in Redis */
     const char *key_field;     /* "order_id": of every record that has a place in this view */
     const char *subject;       /* view/order: a row's bytes */
+    bool movable;              /* ORDERLOG_VIEWS_URL may keep it elsewhere than in Redis */
     size_t row_size;           /* of the C type */
     const char *const *topics; /* that the rows are made of, with the same key and number of partitions */
     size_t topic_count;

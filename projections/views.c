@@ -10,6 +10,7 @@
 #include "projections/fold_order.h"
 #include "projections/fold_recommendation.h"
 #include "projections/redis_keys.h"
+#include "projections/views_dynamodb.h"
 #include "projections/views_pg.h"
 
 /* While Redis is away its rows are read from PostgreSQL; it is asked again this long after it failed. */
@@ -28,6 +29,7 @@ struct views {
     atomic_int_least64_t *away_until_us; /* Redis is not asked before */
     int32_t *generations;                /* by view and shard: the live ones, as they were when last looked at */
     struct views_pg *pg;                 /* NULL: none is configured */
+    struct views_dynamodb *dynamodb;     /* of views that are kept there; NULL: none is */
 };
 
 bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
@@ -55,8 +57,13 @@ void views_close(struct views *views) {
         return;
     redis_close(views->redis);
     views_pg_free(views->pg);
+    views_dynamodb_close(views->dynamodb);
     free(views->generations);
     free(views);
+}
+
+bool views_move(struct views *views, const char *dynamodb_url, struct err *err) {
+    return !dynamodb_url || views_dynamodb_open(dynamodb_url, views->partitions, &views->dynamodb, err);
 }
 
 void views_share(struct views *views, atomic_int_least64_t *away_until_us) {
@@ -187,12 +194,30 @@ static bool rows_read_complete(struct views *views, const struct view *view, con
     return false;
 }
 
+/* Nobody is told of changes there: so what is read is never hot. */
+static bool rows_read_moved(struct views *views, const struct view *view, const struct str *keys, size_t count,
+                            struct arena *arena, void **ret, struct err *err) {
+    struct err away = {0};
+    bool whole;
+    if (views_dynamodb_rows(views->dynamodb, view, keys, count, arena, ret, &whole, &away))
+        return whole || rows_read_complete(views, view, keys, count, arena, ret, err);
+    if (views->pg && away.kind == ERR_STORE_UNAVAILABLE)
+        return views_pg_rows(views->pg, view, keys, count, arena, ret, err);
+    if (err)
+        *err = away;
+    return false;
+}
+
 static bool rows_read(struct views *views, const struct view *view, const struct str *keys, size_t count,
                       struct arena *arena, void **ret, bool *ret_hot, struct err *err) {
     struct err away = {0};
     *ret_hot = true;
     if (!count)
         return true;
+    if (view->movable && views->dynamodb) {
+        *ret_hot = false;
+        return rows_read_moved(views, view, keys, count, arena, ret, err);
+    }
     if (redis_rows(views, view, keys, count, arena, ret, ret_hot, &away))
         return *ret_hot || rows_read_complete(views, view, keys, count, arena, ret, err);
     *ret_hot = false;

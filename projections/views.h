@@ -22,6 +22,10 @@ struct views;
 CHECK_RESULT bool views_open(const char *redis_url, const char *database_url, int32_t partitions, struct views **ret,
                              struct err *err);
 void views_close(struct views *views);
+/* The views that may be kept elsewhere (struct view's movable) are read from this DynamoDB table from now on:
+ * dynamodb://TABLE. While it is away, or is being filled, they come from PostgreSQL, if there is one. NULL: as before.
+ */
+CHECK_RESULT bool views_move(struct views *views, const char *dynamodb_url, struct err *err);
 /* Several that read the same Redis share what one has found out: while `away_until_us` is ahead, none asks it, but for
  * views_ping. It must outlive them; begins as 0. */
 void views_share(struct views *views, atomic_int_least64_t *away_until_us);

@@ -14,6 +14,8 @@ static const struct aws_service_name service_name = {"dynamodb", "dynamodb", "AW
 
 struct dynamodb {
     struct aws_service *service;
+    int tries;
+    int64_t timeout_ms;
 };
 
 bool dynamodb_open(struct dynamodb **ret, struct err *err) {
@@ -22,7 +24,23 @@ bool dynamodb_open(struct dynamodb **ret, struct err *err) {
         free(db);
         return false;
     }
+    dynamodb_hurry(db, TRIES, TIMEOUT_MS);
     *ret = db;
+    return true;
+}
+
+void dynamodb_hurry(struct dynamodb *db, int tries, int64_t timeout_ms) {
+    db->tries = tries;
+    db->timeout_ms = timeout_ms;
+}
+
+bool dynamodb_table_parse(const char *setting, const char *url, const char **ret_table, struct err *err) {
+    static const char prefix[] = "dynamodb://";
+    const char *table = url + sizeof(prefix) - 1;
+    if (strncmp(url, prefix, sizeof(prefix) - 1) != 0 || !*table ||
+        strspn(table, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") != strlen(table))
+        return err_set(err, ERR_CONFIG, "%s must name a table: dynamodb://TABLE", setting);
+    *ret_table = table;
     return true;
 }
 
@@ -37,7 +55,33 @@ void dynamodb_close(struct dynamodb *db) {
 
 static bool may_help(long status, const char *exception) {
     return status >= 500 || status == 429 || strcmp(exception, "ProvisionedThroughputExceededException") == 0 ||
-           strcmp(exception, "ThrottlingException") == 0 || strcmp(exception, "RequestLimitExceeded") == 0;
+           strcmp(exception, "ThrottlingException") == 0 || strcmp(exception, "RequestLimitExceeded") == 0 ||
+           strcmp(exception, "TransactionInProgressException") == 0 ||
+           strcmp(exception, "TransactionConflictException") == 0;
+}
+
+/* Of a transaction that was cancelled: whether it was for a condition, and not for others at work or for speed. */
+static bool condition_failed(const json_t *answer) {
+    size_t i;
+    json_t *reason;
+    json_array_foreach(json_object_get(answer, "CancellationReasons"), i, reason) {
+        const char *code = json_string_value(json_object_get(reason, "Code"));
+        if (code && strcmp(code, "ConditionalCheckFailed") == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool may_be_cancelled_no_more(const json_t *answer) {
+    size_t i;
+    json_t *reason;
+    json_array_foreach(json_object_get(answer, "CancellationReasons"), i, reason) {
+        const char *code = json_string_value(json_object_get(reason, "Code"));
+        if (code && (strcmp(code, "TransactionConflict") == 0 || strcmp(code, "ThrottlingError") == 0 ||
+                     strcmp(code, "ProvisionedThroughputExceeded") == 0))
+            return true;
+    }
+    return false;
 }
 
 /* What the last try came to. *ret_again: another may help. */
@@ -59,12 +103,13 @@ static enum dynamodb_result call_once(struct dynamodb *db, const struct aws_serv
     }
     aws_service_exception(&answer, &exception);
     const char *name = exception.len ? exception.ptr : "";
-    if (strcmp(name, "ConditionalCheckFailedException") == 0) {
+    bool cancelled = strcmp(name, "TransactionCanceledException") == 0;
+    if (strcmp(name, "ConditionalCheckFailedException") == 0 || (cancelled && condition_failed(json))) {
         *ret = json;
         return DYNAMODB_NOT_SO;
     }
+    *ret_again = answer.status == 200 || may_help(answer.status, name) || (cancelled && may_be_cancelled_no_more(json));
     json_decref(json);
-    *ret_again = answer.status == 200 || may_help(answer.status, name);
     err_set(err, *ret_again ? ERR_IO : ERR_CONFIG, "%s: HTTP %ld%s%s", request->target, answer.status, *name ? " " : "",
             name);
     return DYNAMODB_FAILED;
@@ -87,12 +132,13 @@ enum dynamodb_result dynamodb_call(struct dynamodb *db, const char *operation, j
                                              .target = target.ptr,
                                              .type = "application/x-amz-json-1.0",
                                              .body = str_from(body),
-                                             .timeout_ms = TIMEOUT_MS};
+                                             .timeout_ms = db->timeout_ms,
+                                             .keep = true};
     int64_t pause_ms = FIRST_PAUSE_MS;
     for (int tries = 1; again; tries++, pause_ms *= 2) {
         again = false;
         result = call_once(db, &call, &answer, &again, err);
-        again = again && tries < TRIES;
+        again = again && tries < db->tries;
         if (again)
             clock_sleep_ms(pause_ms / 2 + clock_now_us() % (pause_ms / 2 + 1)); /* not all at the same time */
     }

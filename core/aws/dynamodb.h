@@ -11,9 +11,15 @@
 
 struct dynamodb;
 
+/* How often a call is tried, and how long each try may take, instead of 4 times and 5 s: for who has no time. */
+void dynamodb_hurry(struct dynamodb *db, int tries, int64_t timeout_ms);
+
+/* The table in "dynamodb://TABLE", borrowed from it. ERR_CONFIG, naming `setting`. */
+CHECK_RESULT bool dynamodb_table_parse(const char *setting, const char *url, const char **ret_table, struct err *err);
+
 enum dynamodb_result {
     DYNAMODB_DONE,
-    DYNAMODB_NOT_SO, /* the condition of the write did not hold: nothing was changed */
+    DYNAMODB_NOT_SO, /* the condition of the write, or one of the transaction, did not hold: nothing was changed */
     DYNAMODB_FAILED,
 };
 

@@ -95,7 +95,8 @@ bool aws_service_call(struct aws_service *service, const struct aws_service_requ
                                                .body = request->body,
                                                .connect_ms = CONNECT_MS,
                                                .timeout_ms = request->timeout_ms,
-                                               .ca_file = service->ca_file},
+                                               .ca_file = service->ca_file,
+                                               .keep = request->keep},
                         ret, err);
     explicit_bzero(lines.ptr, lines.len);
     return ok || err_wrap(err, "%s (%s)", request->target ? request->target : request->path, service->base);

@@ -28,6 +28,7 @@ struct aws_service_request {
     const char *type;   /* Content-Type */
     struct str body;
     int64_t timeout_ms;
+    bool keep; /* see struct http_request */
 };
 
 /* One POST; any answer is a success, whatever its status. ERR_CONFIG (no credentials), ERR_IO, ERR_TIMEOUT: there was

@@ -8,8 +8,23 @@
 
 enum { HTTP_HEADERS_MAX = 64 << 10 };
 
+static pthread_key_t kept; /* a thread's handle, which has its connections */
+
 static void init_curl(void) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    pthread_key_create(&kept, curl_easy_cleanup);
+}
+
+static CURL *handle_take(bool keep) {
+    CURL *handle = keep ? pthread_getspecific(kept) : NULL;
+    if (!handle) {
+        handle = curl_easy_init();
+        if (keep)
+            pthread_setspecific(kept, handle);
+    } else {
+        curl_easy_reset(handle);
+    }
+    return handle;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *user) {
@@ -84,7 +99,7 @@ bool http_call(const struct http_request *request, struct http_answer *ret, stru
     if (strncasecmp(request->url, "http://", 7) != 0 && strncasecmp(request->url, "https://", 8) != 0)
         return err_set(err, ERR_CONFIG, "not an http(s) URL");
     pthread_once(&once, init_curl);
-    CURL *handle = curl_easy_init();
+    CURL *handle = handle_take(request->keep);
     if (!handle)
         return err_set(err, ERR_IO, "libcurl has no handle");
     struct curl_slist *headers = header_list(request->headers);
@@ -101,7 +116,8 @@ bool http_call(const struct http_request *request, struct http_answer *ret, stru
     if (code == CURLE_OK)
         curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &ret->status);
     curl_slist_free_all(headers);
-    curl_easy_cleanup(handle);
+    if (!request->keep)
+        curl_easy_cleanup(handle);
     return code == CURLE_OK || fail(code, text, err);
 }
 

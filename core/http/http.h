@@ -20,6 +20,7 @@ struct http_request {
         *until_us;       /* monotonic: given up within a second of it; may change meanwhile; NULL: none */
     const char *ca_file; /* PEM; NULL: the system's */
     bool direct;         /* past any proxy, for addresses that mean this machine */
+    bool keep;           /* this thread's connections stay open for its next calls that say so, too */
 };
 
 struct http_answer {
