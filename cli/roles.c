@@ -56,7 +56,9 @@
 #define SETTINGS_LEVEL \
     "  ORDERLOG_LOG_LEVEL                 debug, info, warn or error (info)\n" \
     "  ORDERLOG_EMF_SECONDS               how often metrics are written to standard output for CloudWatch (0: never)\n" \
-    "  ORDERLOG_EMF_NAMESPACE             theirs (orderlog)\n"
+    "  ORDERLOG_EMF_NAMESPACE             theirs (orderlog)\n" \
+    "  OTEL_EXPORTER_OTLP_ENDPOINT        an OpenTelemetry collector that is told traces, by HTTP (none), and\n" \
+    "                                     OpenTelemetry's other settings: docs/operations.md, Traces\n"
 #define SETTINGS_KAFKA \
     "  ORDERLOG_LOG                       the log: kafka://host:9092; its topics: orderlog topics apply\n"
 #define SETTINGS_PROBES \

@@ -106,7 +106,8 @@ def deployed(folder):
         (root / "etc/orderlog").mkdir(parents=True)
         (root / "etc/orderlog/machine").write_text(
             f"MACHINE={machine}\nAWS_REGION=us-east-1\nLOG_ARN=arn:log\nDATABASE_HOST=db.example\nDATABASE_SECRET=rds!1\n"
-            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\n", encoding="utf-8")
+            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\n"
+            "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318\n", encoding="utf-8")
         environment["DESTDIR"] = str(root)
         Probe.status = 200
         for before, active in ((None, "3"), (bundle, "0")):
@@ -141,6 +142,8 @@ def settings(root, machine, environment):
     lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
     if lines["ORDERLOG_LOG"] != "kafka://b-1.example:9098,b-2.example:9098":
         yield f"settings: the log is {lines['ORDERLOG_LOG']}"
+    if lines.get("OTEL_EXPORTER_OTLP_ENDPOINT") != "http://127.0.0.1:4318":
+        yield "settings: where traces go is not passed on"
     source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers") for path in (ROOT / folder).rglob("*.c"))
     for name in lines:
         if f'"{name.removesuffix("_FILE")}"' not in source:
