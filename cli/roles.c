@@ -189,7 +189,11 @@ int up_main(int argc, char **argv) {
     if (!cli_no_operands(argc, argv))
         return CLI_USAGE;
     process_add_deciders(&roles);
-    roles.notifies = config_get("ORDERLOG_MAIL", NULL) != NULL;
+    struct err err = {0};
+    const char *mail;
+    if (!config_optional("ORDERLOG_MAIL", &mail, &err))
+        return cli_fail(&err);
+    roles.notifies = mail != NULL;
     return process_run(&roles);
 }
 

@@ -273,6 +273,14 @@ const char *config_get(const char *key, const char *fallback) {
     return config_find(key, &value, NULL) && value ? value : fallback;
 }
 
+bool config_optional(const char *key, const char **ret, struct err *err) {
+    if (!config_find(key, ret, err))
+        return false;
+    if (*ret && !**ret)
+        *ret = NULL;
+    return true;
+}
+
 bool config_require(const char *key, const char **ret, struct err *err) {
     const char *value;
     if (!config_find(key, &value, err))

@@ -17,6 +17,8 @@ CHECK_RESULT bool config_load(struct err *err);
  * cannot be read are reported by config_require only; config_get then answers the fallback. */
 const char *config_get(const char *key, const char *fallback);
 CHECK_RESULT bool config_require(const char *key, const char **ret, struct err *err);
+/* NULL when it is not set, or empty; false when it is set to what cannot be read. */
+CHECK_RESULT bool config_optional(const char *key, const char **ret, struct err *err);
 /* An integer in [low, high]; the fallback when unset. */
 CHECK_RESULT bool config_int(const char *key, int64_t fallback, int64_t low, int64_t high, int64_t *ret,
                              struct err *err);

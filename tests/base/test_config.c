@@ -121,6 +121,20 @@ static void require_says_what_is_missing(void **state) {
     assert_string_equal(value, "some value");
 }
 
+static void what_is_optional_is_read_or_refused(void **state) {
+    (void)state;
+    const char *value = "untouched";
+    struct err err = {0};
+    assert_false(config_optional("T_LOST", &value, &err));
+    assert_string_equal(err.detail, "T_LOST_FILE: cannot open /nowhere: No such file or directory");
+    assert_true(config_optional("T_PLAIN", &value, &err));
+    assert_string_equal(value, "some value");
+    assert_true(config_optional("T_EMPTY", &value, &err));
+    assert_null(value);
+    assert_true(config_optional("T_ABSENT", &value, &err));
+    assert_null(value);
+}
+
 static void integers_have_limits(void **state) {
     (void)state;
     struct err err = {0};
@@ -237,6 +251,7 @@ int main(void) {
         cmocka_unit_test(flags_win_over_environment_over_file),
         cmocka_unit_test(key_file_names_the_value),
         cmocka_unit_test(require_says_what_is_missing),
+        cmocka_unit_test(what_is_optional_is_read_or_refused),
         cmocka_unit_test(integers_have_limits),
         cmocka_unit_test(secrets_come_in_pairs),
         cmocka_unit_test(secrets_stand_behind_references),

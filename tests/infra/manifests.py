@@ -43,8 +43,9 @@ def kind(objects, *names):
 
 def pods(objects):
     """{name: (labels, pod's spec)} of whatever makes pods."""
-    return {name: (o["spec"]["template"]["metadata"]["labels"], o["spec"]["template"]["spec"])
-            for name, o in kind(objects, "Deployment", "Job").items()}
+    made = {name: o["spec"] for name, o in kind(objects, "Deployment", "Job").items()}
+    made |= {name: o["spec"]["jobTemplate"]["spec"] for name, o in kind(objects, "CronJob").items()}
+    return {name: (spec["template"]["metadata"]["labels"], spec["template"]["spec"]) for name, spec in made.items()}
 
 
 def chosen(selector, labels):
@@ -98,7 +99,7 @@ def firewall(objects):
             for rule in o["spec"].get(way, []):
                 if not rule.get(peers) or not rule.get("ports"):
                     yield f"NetworkPolicy {name}: allows everybody, or every port"
-                if "0.0.0.0/0" in str(rule) and name != "provider":
+                if "0.0.0.0/0" in str(rule) and name not in ("provider", "archive"):
                     yield f"NetworkPolicy {name}: allows the whole world"
 
 

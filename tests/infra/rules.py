@@ -14,10 +14,11 @@ CALLS = {
     "ProjectPostgres": {"Log": LOG, "Database": SQL, "Endpoints": TLS},
     "Worker": {"Log": LOG, "Database": SQL, "Redis": REDIS, "Endpoints": TLS},
     "Topics": {"Log": LOG, "Endpoints": TLS},
+    "Archive": {"Log": LOG, "Endpoints": TLS},
     "Notifier": {"Log": LOG, "Endpoints": TLS},
     "Log": {"Log": LOG, "Endpoints": TLS},  # Lambda's pollers have the cluster's group
 }
-PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None}
+PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None, "Archive": None}
 PREFIX_LISTS = {"Firewall.BalancerFromCloudFront": "pl-3b927c52"}
 # The payment provider is called from here; the pipeline talks to registries.
 CALL_OUT = {"<Firewall.Payments>", "<Firewall.Worker>", "Pipeline.ShipGroup"}
@@ -230,10 +231,11 @@ def roles(flat, runtime):
     """One role for each process; on EC2 one for each kind of machine."""
     deciders = ("Checkout", "Orders", "Inventory", "Payments", "Fulfilment")
     if runtime == "eks":
-        wanted = {f"Eks.{name}Role": {name} for name in ("Api", "ProjectRedis", "ProjectPostgres", "Topics", "Scaler") + deciders}
+        wanted = {f"Eks.{name}Role": {name} for name in ("Api", "ProjectRedis", "ProjectPostgres", "Topics", "Scaler", "Archive",
+                                                               "ConsumeNotifier") + deciders}
         wanted["Eks.ConsumeAllRole"] = set(deciders)
     else:
-        wanted = {"Ec2.ApiRole": {"Api"}, "Ec2.WorkerRole": {"ProjectRedis", "ProjectPostgres", *deciders}}
+        wanted = {"Ec2.ApiRole": {"Api"}, "Ec2.WorkerRole": {"ProjectRedis", "ProjectPostgres", "Archive", *deciders}}
     for name, policies in wanted.items():
         ours = {f"<Access.{policy}Policy>" for policy in policies}
         found = {p for p in flat.get(name, {"Properties": {}})["Properties"].get("ManagedPolicyArns", []) if "<Access." in p}

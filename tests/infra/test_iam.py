@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """IAM: parliament has nothing to say of any policy, and each process may read and write the topics that its code reads
 and writes: no fewer, no more."""
+import fnmatch
 import json
 import re
 import sys
@@ -27,6 +28,8 @@ def wanted_writes():
     wanted = {name: topics.outputs(name) | {topic + ".dlq" for topic in topics.inputs(name) if topics.dead_letters(topic)}
               for name in topics.DECIDERS}
     wanted["Api"] = topics.commands()
+    wanted["ConsumeNotifier"] = {"shop.notification.events.v1"} | {
+        topic + ".dlq" for topic in topics.inputs("notifier") if topics.dead_letters(topic)}
     return wanted
 
 
@@ -55,7 +58,16 @@ def compare_topics(flat):
     for name in ("ProjectRedis", "ProjectPostgres", "Topics", "Scaler", "Archive"):
         if allowed(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"], "kafka-cluster:WriteData"):
             yield f"{name}: may write records"
-    for name in [*wanted, "ProjectRedis", "ProjectPostgres", "Archive"]:
+    process = flat["Access.ConsumeNotifierPolicy"]["Properties"]["PolicyDocument"]
+    if not reads <= allowed(process, "kafka-cluster:ReadData") <= reads | {"shop.notification.events.v1"}:
+        yield f"ConsumeNotifier: its code reads {reads}, and what it has written itself"
+    kept = {topic for topic in topics.topic_names().values() if topic != "shop.personal.v1"}
+    kept |= {topic + ".dlq" for topic in kept if topics.dead_letters(topic)}
+    archived = allowed(flat["Access.ArchivePolicy"]["Properties"]["PolicyDocument"], "kafka-cluster:ReadData")
+    for topic in sorted(kept):
+        if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in archived):
+            yield f"Archive: may not read {topic}"
+    for name in [*(wanted.keys() - {"ConsumeNotifier"}), "ProjectRedis", "ProjectPostgres", "Archive"]:
         policy = flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"]
         if "shop.personal.v1" in allowed(policy, "kafka-cluster:ReadData"):
             yield f"{name}: may read personal data"

@@ -60,6 +60,8 @@ MUTATIONS = [
     ("no limit", put("Deployment", "project-redis", C + "resources/limits", {}), "says not what it needs"),
     ("liveness by readiness", put("Deployment", "api", C + "livenessProbe/httpGet/path", "/readyz"), "livenessProbe asks"),
     ("another port", put("Deployment", "api", C + "ports/0/containerPort", 8081), "not at its port"),
+    ("an archive that writes where it likes", put("CronJob", "archive", "spec/jobTemplate/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", False), "may write"),
+    ("an archive without a group", put("CronJob", "archive", "spec/jobTemplate/spec/template/metadata/labels/role", "any"), "security groups choose it"),
     ("killed too soon", put("Deployment", "api", "spec/template/spec/terminationGracePeriodSeconds", 5), "killed before"),
     ("a secret that nobody makes", put("Deployment", "api", C + "env/1/valueFrom/secretKeyRef/key", "password"), "nobody makes"),
     ("another's account", put("Deployment", "api", "spec/template/spec/serviceAccountName", "default"), "no role for"),
@@ -86,10 +88,11 @@ def image():
 
 def main():
     wrong = []
-    for overlay in ("small", "production"):
+    sizes = {"small": 6, "small-mail": 7, "production": 10, "production-mail": 11}
+    for overlay, count in sizes.items():
         objects = manifests.build(overlay)
         wrong += [f"{overlay}: {text}" for text in [*valid(objects), *manifests.complaints(objects)]]
-        if len(manifests.pods(objects)) != {"small": 5, "production": 9}[overlay]:
+        if len(manifests.pods(objects)) != count or ("consume-notifier" in manifests.pods(objects)) != overlay.endswith("-mail"):
             wrong.append(f"{overlay}: makes {sorted(manifests.pods(objects))}")
     for what, change, word in MUTATIONS:
         changed = copy.deepcopy(objects)

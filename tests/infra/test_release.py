@@ -19,17 +19,19 @@ from environment import ROOT, cannot, enter
 enter()
 
 import release  # noqa: E402
+import templates  # noqa: E402
+from rules import as_list, of_type, statements  # noqa: E402
 
-UNITS = ("orderlog-api", "orderlog-consume", "orderlog-project@redis", "orderlog-redis-tls", "orderlog-settings")
+UNITS = ("orderlog-api", "orderlog-consume", "orderlog-project@redis", "orderlog-notifier", "orderlog-settings",
+         "orderlog-archive")
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
 case "$(basename "$0") $*" in
 "systemctl is-active"*) exit ${IS_ACTIVE:-3} ;;
 "systemctl start"*) exit ${START:-0} ;;
 "id "*) exit 1 ;;
-"aws kafka get-bootstrap-brokers"*) echo b-1.example:9098,b-2.example:9098 ;;
-"aws secretsmanager get-secret-value --secret-id rds"*) echo '{"username": "orderlog", "password": "p@ss/w:rd?"}' ;;
-"aws secretsmanager get-secret-value"*) [ -z "${NO_SECRETS:-}" ] && echo "of $4" ;;
+"aws kafka get-bootstrap-brokers"*) [ -z "${NO_BROKERS:-}" ] && echo b-1.example:9098,b-2.example:9098 ;;
+"aws "*) exit 1 ;;
 esac
 """
 
@@ -106,7 +108,7 @@ def deployed(folder):
         (root / "etc/orderlog").mkdir(parents=True)
         (root / "etc/orderlog/machine").write_text(
             f"MACHINE={machine}\nAWS_REGION=us-east-1\nLOG_ARN=arn:log\nDATABASE_HOST=db.example\nDATABASE_SECRET=rds!1\n"
-            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\n"
+            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\nARCHIVE=s3://archive/log\n"
             "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318\n", encoding="utf-8")
         environment["DESTDIR"] = str(root)
         Probe.status = 200
@@ -117,6 +119,8 @@ def deployed(folder):
             unit = {"api": "orderlog-api.service", "worker": "orderlog-consume.service"}[machine]
             stops = [i for i, call in enumerate(said) if call.startswith(f"systemctl stop {unit}")]
             starts = [i for i, call in enumerate(said) if call.startswith("systemctl start ") and unit in call]
+            if (machine == "worker") != any(call.startswith("systemctl start ") and "orderlog-archive.timer" in call for call in said):
+                yield f"appspec on {machine}: the archive is not started where it should be: {said}"
             if len(starts) != 1 or len(stops) != (1 if before else 0) or stops and stops[0] > starts[0]:
                 yield f"appspec on {machine}: {said}"
         for what, more, status, event in (("a service that does not start", {"START": "1"}, 200, "ApplicationStart"),
@@ -136,25 +140,35 @@ def settings(root, machine, environment):
     program = root / "opt/orderlog/bin/orderlog-settings"
     subprocess.run([program], env=environment, check=True)
     run = root / "run/orderlog"
-    url = (run / "secrets/database").read_text(encoding="utf-8")
-    if url != "postgresql://orderlog:p%40ss%2Fw%3Ard%3F@db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem":
-        yield f"settings: the database's URL is {url}"
     lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
-    if lines["ORDERLOG_LOG"] != "kafka://b-1.example:9098,b-2.example:9098":
-        yield f"settings: the log is {lines['ORDERLOG_LOG']}"
-    if lines.get("OTEL_EXPORTER_OTLP_ENDPOINT") != "http://127.0.0.1:4318":
-        yield "settings: where traces go is not passed on"
+    for name, value in {"ORDERLOG_LOG": "kafka://b-1.example:9098,b-2.example:9098", "REDIS_URL": "rediss://redis.example:6379",
+                        "DATABASE_URL": "postgresql://db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
+                        "DATABASE_PASSWORD": "secretsmanager:rds!1#password",
+                        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}.items():
+        if lines.get(name) != value:
+            yield f"settings: {name} is {lines.get(name)}"
     source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers") for path in (ROOT / folder).rglob("*.c"))
     for name in lines:
-        if f'"{name.removesuffix("_FILE")}"' not in source:
+        if f'"{name}"' not in source:
             yield f"settings: no code asks for {name}"
-    own = {"api": {"session", "id", "personal", "operators", "webhook"}, "worker": {"provider"}}[machine]
-    if {path.name for path in (run / "secrets").iterdir()} != own | {"database", "redis-url"}:
-        yield f"settings on {machine}: keeps {sorted(path.name for path in (run / 'secrets').iterdir())}"
-    if any(path.stat().st_mode & 0o007 for path in run.rglob("*")):
-        yield "settings: everybody may read a secret"
-    if subprocess.run([program], env={**environment, "NO_SECRETS": "1"}, check=False).returncode == 0:
-        yield "settings: a secret that cannot be had does not fail it"
+    # All that are named are fetched at the start: the machine's role may read these, and no others.
+    named = {value.removeprefix("secretsmanager:") for value in lines.values() if value.startswith("secretsmanager:")}
+    if named != {"rds!1#password", *readable(machine)}:
+        yield f"settings on {machine}: names {sorted(named)}; its role may read {sorted(readable(machine))}"
+    if [path.name for path in run.iterdir()] != ["settings"] or (run / "settings").stat().st_mode & 0o007:
+        yield f"settings on {machine}: everybody may read them, or there is more: {sorted(path.name for path in run.iterdir())}"
+    if subprocess.run([program], env={**environment, "NO_BROKERS": "1"}, check=False).returncode == 0:
+        yield "settings: brokers that cannot be had do not fail it"
+
+
+def readable(machine):
+    """The secrets that infra/aws gives the machine's role, but the database's."""
+    flat = templates.flatten("small", "ec2")
+    names = {f"<{name}>": p["Name"] for name, p in of_type(flat, "AWS::SecretsManager::Secret")}
+    role = flat[f"Ec2.{machine.title()}Role"]["Properties"]
+    policies = [flat[p.strip("<>")]["Properties"]["PolicyDocument"] for p in role["ManagedPolicyArns"] if p.startswith("<")]
+    return {names[resource] for policy in policies for s in statements(policy)
+            if "secretsmanager:GetSecretValue" in as_list(s["Action"]) for resource in as_list(s["Resource"]) if resource in names}
 
 
 def units(folder):
@@ -162,8 +176,7 @@ def units(folder):
         cannot("there is no systemd-analyze")
     root = folder / "units"
     (root / "opt/orderlog/bin").mkdir(parents=True)
-    (root / "usr/bin").mkdir(parents=True)
-    for name in ("opt/orderlog/bin/orderlog", "opt/orderlog/bin/orderlog-settings", "usr/bin/stunnel4"):
+    for name in ("opt/orderlog/bin/orderlog", "opt/orderlog/bin/orderlog-settings"):
         shutil.copy("/bin/true", root / name)
     shutil.copytree(ROOT / "infra/aws/release/units", root / "etc/systemd/system")
     # The targets that they name are systemd's own.
@@ -171,7 +184,7 @@ def units(folder):
         if pathlib.Path(place).exists():
             shutil.copytree(place, root / "usr/lib/systemd/system", symlinks=True)
             break
-    done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", *(f"{unit}.service" for unit in UNITS)],
+    done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", *(f"{unit}.service" for unit in UNITS), "orderlog-archive.timer"],
                           check=False, capture_output=True, text=True)
     ours = [line for line in done.stderr.splitlines() if "orderlog" in line]
     if ours:
@@ -193,7 +206,7 @@ def units(folder):
     done = subprocess.run(["systemd-analyze", "verify", f"--root={root}", "--man=no", "orderlog-api.service"], check=False, capture_output=True, text=True)
     if "WatchdogSecs" not in done.stderr:
         yield "systemd-analyze verify: does not find a misspelt key"
-    for unit in UNITS[:3]:
+    for unit in UNITS[:4]:
         if "Type=notify\nWatchdogSec=" not in (ROOT / f"infra/aws/release/units/{unit.split('@')[0]}{'@' if '@' in unit else ''}.service").read_text(encoding="utf-8"):
             yield f"{unit}: systemd does not watch it"
 

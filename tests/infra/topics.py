@@ -24,6 +24,8 @@ def topics_of(text):
 
 
 def decider_code(decider):
+    if decider == "notifier":
+        return code("core/domain/notices.c")
     return "".join(code(f"core/domain/{prefix}{rest}.c") for prefix in DECIDERS[decider.title()] for rest in ("", "_*"))
 
 
