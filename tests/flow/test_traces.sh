@@ -5,9 +5,9 @@
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 
-python=$root/var/venv/bin/python collector=''
-"$python" -c 'import opentelemetry.proto.trace.v1.trace_pb2' 2>/dev/null || {
-    say "opentelemetry-proto is missing (tests/run makes var/venv)"
+python=$root/var/venv/bin/python port='' mail_port='' collector=''
+"$python" -c 'import opentelemetry.proto.trace.v1.trace_pb2, aiosmtpd' 2>/dev/null || {
+    say "opentelemetry-proto or aiosmtpd is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
 }
 
@@ -31,10 +31,15 @@ metric() {
 # The provider's webhooks are traces of their own, which an order might go on in: here none comes.
 export ORDERLOG_STACK_PROVIDER_OPTIONS='--fault late-webhooks=1 --after 3600'
 free_port port
+free_port mail_port
 export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:$port/ OTEL_EXPORTER_OTLP_COMPRESSION=gzip
 export OTEL_EXPORTER_OTLP_HEADERS='x-key=a%20secret%2C%20%3D%20key' OTEL_BSP_SCHEDULE_DELAY=100
 export OTEL_SERVICE_NAME=the-shop OTEL_RESOURCE_ATTRIBUTES='deployment.environment.name=test%2C%20too,service.name=x'
+export ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port ORDERLOG_MAIL_FROM=orders@shop.example
 flow_start
+"$python" -B "$root/tests/lambda/smtp_sink.py" "$dir/mails" "$mail_port" >"$logs/sink.log" 2>&1 &
+sink=$!
+guests+=("$sink")
 export TRACES=$dir/traces
 
 # What is refused for a time is told all the same.
@@ -47,7 +52,7 @@ traced await first
 # Nobody takes them: orders are completed as ever, and what comes later is told again.
 kill "$collector"
 wait "$collector" || true
-guests=()
+guests=("$sink")
 traced sell away
 collector_start
 traced sell last

@@ -1,7 +1,7 @@
 """Orders whose requests carry a trace, and what the collector was told of them: see tests/flow/test_traces.sh.
 
   traced_orders.py sell NAME…     an order each, from checkout to completed; its trace is that of the name
-  traced_orders.py await NAME     until the collector was told of that trace
+  traced_orders.py await NAME     until the collector was told of that trace, to the last e-mail
   traced_orders.py check NAME…    the traces of these, and all others, are whole; NAME=unsampled: there is none
 """
 import collections
@@ -15,7 +15,8 @@ import urllib.request
 from off_path import API, OPERATOR, Order, check, must, call, orderlog, stock, until
 
 FOLDER = os.environ["TRACES"]
-DECIDERS = {"checkout", "orders", "inventory", "payments", "fulfilment"}
+DECIDERS = {"checkout", "orders", "inventory", "payments", "fulfilment", "notifier"}
+MAILS = {"mail order-confirmed", "mail order-shipped", "mail order-delivered"}
 
 
 def trace_of(name):
@@ -91,6 +92,8 @@ def check_span(span):
         check(seen["messaging.system"] == "kafka" and int(seen["messaging.destination.partition.id"]) in range(4), what)
         check(verb == "decide" or seen["messaging.kafka.offset"] >= 0, what)
         check(seen["messaging.operation.type"] == ("send" if verb == "send" else "process"), what)
+    elif span["name"].startswith("mail "):
+        check(span["kind"] == "CLIENT" and span["name"] == f"mail {seen['orderlog.notice.template']}", what)
     elif span["kind"] == "CLIENT":
         check(span["name"] == f"{seen['http.request.method']} {seen['url.template']}", what)
         check(seen["server.address"] == "127.0.0.1" and seen["http.response.status_code"] == 200, what)
@@ -137,7 +140,8 @@ def check_order(name, spans):
         chain.append(by_id[chain[-1]["parent"]])
     names = [span["name"] for span in chain]
     check(names[-1] == "POST /v1/fulfilments/{order_id}/dispatch" and len(names) >= 4, f"the capture's chain: {names}")
-    check(not any(span["failed"] for span in spans), "a span failed")
+    # The mail server puts off some.
+    check(not any(span["failed"] and not span["name"].startswith("mail ") for span in spans), "a span failed")
     print(f"{name}: {len(spans)} spans; the capture came by {' < '.join(names)}")
 
 
@@ -165,7 +169,8 @@ def main():
     if what == "sell":
         sell(names)
     elif what == "await":
-        until(names[0], lambda: any(span["trace"] == trace_of(names[0]) for span in told()) or None)
+        until(names[0], lambda: MAILS <= {span["name"] for span in told()
+                                         if span["trace"] == trace_of(names[0]) and not span["failed"]} or None)
     else:
         check_all(names)
 
