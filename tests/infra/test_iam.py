@@ -73,6 +73,18 @@ def compare_topics(flat):
             yield f"{name}: may read personal data"
 
 
+def compare_views(flat):
+    """The parts of the transactions that the code makes, and what else it calls."""
+    code = "".join(topics.code(f"projections/{name}.c") for name in ("dynamodb_items", "dynamodb_store", "views_dynamodb"))
+    calls = {name for name in re.findall(r'"([A-Z]\w+)"', code) if re.fullmatch(r"(Batch)?(Get|Put|Update|Delete)Items?|Query|Scan", name)}
+    parts = {name.removesuffix("Item") + "Item" for name in re.findall(r'"(Put|Update|Delete|ConditionCheck)"', code)}
+    for name, wanted in (("ProjectRedis", calls | parts), ("Api", calls)):
+        found = {action.split(":")[1] for s in statements(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"])
+                 for action in as_list(s["Action"]) if action.startswith("dynamodb:")}
+        if found != wanted or not wanted:
+            yield f"{name}: its code calls {sorted(wanted)} of DynamoDB; its policy lets it {sorted(found)}"
+
+
 def audit(flat, excused):
     documents = [(name, p["PolicyDocument"]) for name, p in of_type(flat, "AWS::IAM::ManagedPolicy")]
     documents += [(f"{name} {inline['PolicyName']}", inline["PolicyDocument"])
@@ -108,6 +120,7 @@ def main():
         wrong += [f"{runtime}: {text}" for text in audit(flat, excused)]
     wrong += [f"'{word}' is excused in vain" for word in NOT_HEEDED.keys() - excused]
     wrong += compare_topics(flat)
+    wrong += compare_views(flat)
     # Both can fail.
     planted = parliament.analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": ["s3:GetObjekt"], "Resource": "*"}]})).findings

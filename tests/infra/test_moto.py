@@ -29,7 +29,7 @@ GIVEN = {"Size": "production", "AlarmEmail": "ops@example.com",
          "DatabaseSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds-1",
          "RedisSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis-1"}
 FROM = {"KeyArn": "KeyArn", "Vpc": "Vpc", "PrivateSubnets": "PrivateSubnets", "RouteTables": "RouteTables", "DataSubnets": "DataSubnets",
-        "ClaimsArn": "ClaimsArn", "ArchiveBucket": "Archive", "LogGroupId": "Log", "DatabaseGroupId": "Database", "RedisGroupId": "Redis"}
+        "ClaimsArn": "ClaimsArn", "ViewsArn": "ViewsArn", "ArchiveBucket": "Archive", "LogGroupId": "Log", "DatabaseGroupId": "Database", "RedisGroupId": "Redis"}
 
 
 def without(template):
