@@ -11,7 +11,7 @@
 /* ---- where the shards stand ---- */
 
 /* Where there is one. */
-static const struct fold_service notifier_service = {&notifier_decider, {TOPIC_NOTIFICATION_EVENTS}};
+static const struct fold_service notifier_service = {&notifier_decider};
 
 static const struct fold_service *service_find(struct str name) {
     for (size_t i = 0; i < FOLD_SERVICE_COUNT; i++)

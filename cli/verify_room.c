@@ -125,15 +125,11 @@ void fold_room_take(struct fold_room *room, const struct verify_record *record) 
 /* ---- services ---- */
 
 const struct fold_service fold_services[FOLD_SERVICE_COUNT] = {
-    {&checkout_decider, {TOPIC_CHECKOUT_EVENTS}},
-    {&orders_decider, {TOPIC_ORDER_EVENTS}},
-    {&inventory_decider, {TOPIC_RESERVATION_EVENTS, TOPIC_STOCK_EVENTS}},
-    {&payments_decider, {TOPIC_PAYMENT_EVENTS}},
-    {&fulfilment_decider, {TOPIC_FULFILMENT_EVENTS}},
+    {&checkout_decider}, {&orders_decider}, {&inventory_decider}, {&payments_decider}, {&fulfilment_decider},
 };
 
 bool fold_service_writes(const struct fold_service *service, const char *topic) {
-    for (const char *const *own = service->events; *own; own++)
+    for (const char *const *own = service->decider->events; *own; own++)
         if (strcmp(*own, topic) == 0)
             return true;
     return false;

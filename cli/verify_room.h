@@ -17,10 +17,8 @@ struct fold_state {
     char bytes[]; /* of the table's subject */
 };
 
-/* A decider, and its own events. */
 struct fold_service {
     const struct decider *decider;
-    const char *events[3]; /* NULL-terminated */
 };
 enum { FOLD_SERVICE_COUNT = 5 };
 extern const struct fold_service fold_services[FOLD_SERVICE_COUNT];

@@ -25,6 +25,7 @@ struct effects {
     struct task *waiting; /* by due_us */
     struct task *answered;
     struct task **answered_end;
+    int in_flight;
     bool stopping;
     int thread_count;
     pthread_t threads[];
@@ -149,9 +150,11 @@ static void *caller_main(void *user) {
         struct task *task = next_due(effects);
         if (!task)
             continue;
+        effects->in_flight++;
         pthread_mutex_unlock(&effects->lock);
         run_call(effects, task->result);
         pthread_mutex_lock(&effects->lock);
+        effects->in_flight--;
         *effects->answered_end = task;
         effects->answered_end = &task->next;
         effects->wake(effects->wake_user);
@@ -190,13 +193,24 @@ static void free_tasks(struct task *task) {
     }
 }
 
-void effects_close(struct effects *effects) {
-    if (!effects)
-        return;
+void effects_stop(struct effects *effects) {
     pthread_mutex_lock(&effects->lock);
     effects->stopping = true;
     pthread_cond_broadcast(&effects->changed);
     pthread_mutex_unlock(&effects->lock);
+}
+
+bool effects_pending(struct effects *effects) {
+    pthread_mutex_lock(&effects->lock);
+    bool pending = effects->in_flight || effects->answered;
+    pthread_mutex_unlock(&effects->lock);
+    return pending;
+}
+
+void effects_close(struct effects *effects) {
+    if (!effects)
+        return;
+    effects_stop(effects);
     for (int i = 0; i < effects->thread_count; i++)
         pthread_join(effects->threads[i], NULL);
     free_tasks(effects->waiting);

@@ -49,6 +49,10 @@ struct effect_result {
 };
 
 struct effects *effects_open(effect_call *call, void *user, int threads, effects_wake *wake, void *wake_user);
+/* No call begins after this; those in flight go on, and their answers are there to be taken. */
+void effects_stop(struct effects *effects);
+/* Whether there is a call in flight, or an answer not yet taken. */
+bool effects_pending(struct effects *effects);
 /* Waits for the calls in flight. */
 void effects_close(struct effects *effects);
 void effects_add(struct effects *effects, const struct effect *effect);

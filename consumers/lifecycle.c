@@ -44,10 +44,15 @@ static void on_revoked(void *user, const struct log_partition *partitions, size_
 
 /* ---- start and stop ---- */
 
-/* What was committed is given to the log before the shards are given back. */
+/* What comes of the calls in flight is decided while the shards are still ours; what was committed is given to the log
+ * before they are given back. */
 static void finish(struct loop *loop, struct batch *batch) {
     int64_t deadline_us = clock_monotonic_us() + LOOP_FLUSH_MS * INT64_C(1000);
     struct err err = {0};
+    if (loop->effects)
+        effects_stop(loop->effects);
+    while (loop->effects && effects_pending(loop->effects) && clock_monotonic_us() < deadline_us)
+        loop_turn(loop, batch);
     while (publisher_backlog_bytes(loop->publisher) && clock_monotonic_us() < deadline_us) {
         bool taken = publisher_pump(loop->publisher, &err);
         if (!taken)

@@ -127,11 +127,46 @@ static bool check_outputs(struct loop *loop, const struct shard *shard, struct l
     return ok;
 }
 
+static bool is_output(const struct shard *shard, struct str topic, int32_t partition) {
+    for (size_t i = 0; i < shard->output_count; i++)
+        if (shard->outputs[i].partition == partition && str_eq(shard->outputs[i].topic, topic))
+            return true;
+    return false;
+}
+
+/* Partitions of its own events where it had said nothing when the row was written: its first word may be younger. */
+static bool find_unheard(struct loop *loop, const struct shard *shard, struct log_position **ret, size_t *ret_count,
+                         struct err *err) {
+    for (const char *const *events = shard->service->decider->events; *events; events++) {
+        struct log_topic topic;
+        if (!log_topic_find(loop->config.log, str_from(*events), &topic, err))
+            return false;
+        *ret = mem_realloc(*ret, (*ret_count + (size_t)topic.partitions) * sizeof **ret);
+        for (int32_t p = 0; p < topic.partitions; p++)
+            if (!is_output(shard, topic.name, p))
+                (*ret)[(*ret_count)++] = (struct log_position){.topic = topic.name, .partition = p};
+    }
+    return true;
+}
+
+static bool check_unheard(struct loop *loop, const struct shard *shard, struct look *look, struct err *err) {
+    struct log_position *ends = NULL;
+    size_t count = 0;
+    bool ok = find_unheard(loop, shard, &ends, &count, err) &&
+              (!count || log_ends(loop->config.log, ends, count, false, err));
+    for (size_t i = 0; ok && i < count; i++)
+        ok = look_behind(loop, look, ends[i].topic, ends[i].partition, -1, ends[i].offset, 0, err);
+    free(ends);
+    return ok;
+}
+
 bool shard_check_log(struct loop *loop, const struct shard *shard, bool fresh, struct err *err) {
     struct look look = {0};
     bool any = false;
     snprintf(look.origin, sizeof look.origin, "%s/%d", shard->service->decider->service, shard->index);
     bool ok = check_outputs(loop, shard, &look, err);
+    if (ok && !fresh)
+        ok = check_unheard(loop, shard, &look, err);
     if (ok && fresh)
         ok = has_input(loop, shard, &any, err) && (!any || look_everywhere(loop, &look, err));
     log_consumer_close(look.consumer);

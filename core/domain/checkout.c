@@ -315,6 +315,7 @@ const struct decider checkout_decider = {
     .service = "checkout",
     .inputs = inputs,
     .input_count = sizeof inputs / sizeof inputs[0],
+    .events = (const char *const[]){TOPIC_CHECKOUT_EVENTS, NULL},
     .tables = tables,
     .table_count = sizeof tables / sizeof tables[0],
     .reads_catalogue = true,

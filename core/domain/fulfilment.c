@@ -331,6 +331,7 @@ const struct decider fulfilment_decider = {
     .service = "fulfilment",
     .inputs = (const char *const[]){TOPIC_FULFILMENT_REQUESTS},
     .input_count = 1,
+    .events = (const char *const[]){TOPIC_FULFILMENT_EVENTS, NULL},
     .tables = (const struct decider_table[]){[TABLE_FULFILMENT] = {.name = "fulfilment",
                                                                    .subject = "state/fulfilment",
                                                                    .size = sizeof(struct state_fulfilment)},

@@ -326,6 +326,7 @@ const struct decider inventory_decider = {
     .service = "inventory",
     .inputs = (const char *const[]){TOPIC_INVENTORY_REQUESTS},
     .input_count = 1,
+    .events = (const char *const[]){TOPIC_RESERVATION_EVENTS, TOPIC_STOCK_EVENTS, NULL},
     .tables =
         (const struct decider_table[]){
             [INVENTORY_STOCK] = {.name = "stock", .subject = "state/stock", .size = sizeof(struct state_stock)},

@@ -217,6 +217,7 @@ const struct decider notifier_decider = {
     .service = "notifier",
     .inputs = (const char *const[]){TOPIC_ORDER_EVENTS, TOPIC_PAYMENT_EVENTS},
     .input_count = 2,
+    .events = (const char *const[]){TOPIC_NOTIFICATION_EVENTS, NULL},
     .tables =
         (const struct decider_table[]){
             [TABLE_NOTICE] = {.name = "notice", .subject = "state/notice", .size = sizeof(struct state_notice)}},

@@ -78,6 +78,7 @@ const struct decider orders_decider = {
     .service = "orders",
     .inputs = inputs,
     .input_count = sizeof inputs / sizeof inputs[0],
+    .events = (const char *const[]){TOPIC_ORDER_EVENTS, NULL},
     .tables = tables,
     .table_count = sizeof tables / sizeof tables[0],
     .remembers_commands = true,

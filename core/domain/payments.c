@@ -214,6 +214,7 @@ const struct decider payments_decider = {
     .service = "payments",
     .inputs = (const char *const[]){TOPIC_PAYMENT_REQUESTS},
     .input_count = 1,
+    .events = (const char *const[]){TOPIC_PAYMENT_EVENTS, NULL},
     .tables =
         (const struct decider_table[]){
             [PAYMENTS_PAYMENT] = {.name = "payment", .subject = "state/payment", .size = sizeof(struct state_payment)},

@@ -153,6 +153,8 @@ struct decider {
     const char *service;
     const char *const *inputs; /* topics with the same key */
     size_t input_count;
+    /* Its own .events, NULL at the end. Whatever it decides, something of it is told there. */
+    const char *const *events;
     const struct decider_table *tables;
     size_t table_count;
     bool reads_catalogue;

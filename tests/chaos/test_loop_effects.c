@@ -1,6 +1,7 @@
 /* Calls to the outside: the intent is committed first, the call is made until there is an outcome, each time with the
  * same key, and the outcome is decided once, wherever the process dies. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -112,6 +113,34 @@ static void test_killed_around_the_call(void **state) {
     seen_free(&seen);
     run_stop(&run);
     assert_int_equal(count_calls(&outside), 2);
+}
+
+static void *stop_run(void *run) {
+    run_stop(run);
+    return NULL;
+}
+
+/* A loop that is told to stop during a call waits for its answer, so that the next need not call again. */
+static void test_stopped_during_the_call(void **state) {
+    struct place *place = *state;
+    struct run run;
+    struct outside outside;
+    pthread_t stopper;
+    outside_init(&outside, place, DIES_NEVER);
+    outside.first_waits = true;
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    append_input(&run, 1, STR("a"), "call", "h");
+    while (!atomic_load(&outside.made))
+        clock_sleep_ms(1);
+    assert_int_equal(pthread_create(&stopper, NULL, stop_run, &run), 0);
+    clock_sleep_ms(300); /* so that it knows before the answer is there: else this test shows nothing */
+    atomic_store(&outside.first_may_end, true);
+    pthread_join(stopper, NULL);
+    assert_int_equal(number(place, "SELECT count(*) FROM decider.intent"), 0);
+    run_start_calling(&run, place, 1, outside_call, &outside);
+    await(run.log, TOPIC_ORDER_REQUESTS, 2);
+    run_stop(&run);
+    assert_int_equal(count_calls(&outside), 1);
 }
 
 /* The answer is there, the commit of what comes of it fails: the call is made again, with the same key. */
@@ -403,13 +432,21 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_killed_around_the_call),   PLACED(test_answer_is_not_committed),
-        PLACED(test_unknown_outcome),          PLACED(test_too_old_for_a_call),
-        PLACED(test_fenced_while_calling),     PLACED(test_late_answer_of_an_earlier_owner),
-        PLACED(test_undecidable_answer),       PLACED(test_unreadable_intent),
-        PLACED(test_closed_by_an_operator),    PLACED(test_undecidable_timer),
-        PLACED(test_open_call_tells),          PLACED(test_answer_that_fails),
-        PLACED(test_closing_survives_a_crash), PLACED(test_mark_survives_a_crash),
+        PLACED(test_stopped_during_the_call),
+        PLACED(test_killed_around_the_call),
+        PLACED(test_answer_is_not_committed),
+        PLACED(test_unknown_outcome),
+        PLACED(test_too_old_for_a_call),
+        PLACED(test_fenced_while_calling),
+        PLACED(test_late_answer_of_an_earlier_owner),
+        PLACED(test_undecidable_answer),
+        PLACED(test_unreadable_intent),
+        PLACED(test_closed_by_an_operator),
+        PLACED(test_undecidable_timer),
+        PLACED(test_open_call_tells),
+        PLACED(test_answer_that_fails),
+        PLACED(test_closing_survives_a_crash),
+        PLACED(test_mark_survives_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,19 @@ static void test_topic_made_anew(void **state) {
     halts_for(place, "was made anew");
 }
 
+static void back_up(const struct place *place) {
+    execute(place, "CREATE SCHEMA backup; CREATE TABLE backup.shard AS TABLE decider.shard;"
+                   "CREATE TABLE backup.outbox AS TABLE decider.outbox;"
+                   "CREATE TABLE backup.toy_first AS TABLE decider.toy_first");
+}
+
+static void put_back(const struct place *place) {
+    execute(place, "DELETE FROM decider.shard; INSERT INTO decider.shard TABLE backup.shard;"
+                   "DELETE FROM decider.outbox; INSERT INTO decider.outbox TABLE backup.outbox;"
+                   "DELETE FROM decider.toy_first; INSERT INTO decider.toy_first TABLE backup.toy_first;"
+                   "DELETE FROM decider.command");
+}
+
 /* PostgreSQL was restored alone: what was decided since the backup would be decided again under the same numbers, and
  * dropped by its readers. */
 static void test_database_of_an_earlier_time(void **state) {
@@ -129,22 +142,45 @@ static void test_database_of_an_earlier_time(void **state) {
     append_input(&run, 1, STR("a"), "shopper", "h");
     await(run.log, TOPIC_ORDER_REQUESTS, 1);
     run_stop(&run);
-    execute(place, "CREATE SCHEMA backup; CREATE TABLE backup.shard AS TABLE decider.shard;"
-                   "CREATE TABLE backup.outbox AS TABLE decider.outbox;"
-                   "CREATE TABLE backup.toy_first AS TABLE decider.toy_first");
+    back_up(place);
     run_start(&run, place, 1);
     append_input(&run, 1, STR("b"), "shopper", "h");
     await(run.log, TOPIC_ORDER_REQUESTS, 2);
     run_stop(&run);
-    execute(place, "DELETE FROM decider.shard; INSERT INTO decider.shard TABLE backup.shard;"
-                   "DELETE FROM decider.outbox; INSERT INTO decider.outbox TABLE backup.outbox;"
-                   "DELETE FROM decider.toy_first; INSERT INTO decider.toy_first TABLE backup.toy_first;"
-                   "DELETE FROM decider.command");
+    put_back(place);
     run_start(&run, place, 1);
     await_halt(run.loops[0], "PostgreSQL is of an earlier time");
     append_input(&run, 1, STR("c"), "shopper", "h");
     run_stop(&run);
     assert_int_equal(number(place, "SELECT max(guard) FROM decider.toy_first"), 1);
+}
+
+static int32_t shard_of(int order) {
+    char key[40];
+    key_of(order, key);
+    return log_partition_of(str_from(key), PARTITIONS);
+}
+
+/* The backup is of a time when the shard had read, and said nothing yet. */
+static void test_database_of_before_the_first_output(void **state) {
+    struct place *place = *state;
+    struct run run;
+    int other = 2;
+    while (shard_of(other) != shard_of(1))
+        other++;
+    run_start(&run, place, 1);
+    append_input(&run, other, STR("a"), "poison", "h");
+    await_number(place, "SELECT count(*) FROM decider.parked", 1);
+    run_stop(&run);
+    back_up(place);
+    run_start(&run, place, 1);
+    append_input(&run, 1, STR("b"), "shopper", "h");
+    await(run.log, TOPIC_ORDER_REQUESTS, 1);
+    run_stop(&run);
+    put_back(place);
+    run_start(&run, place, 1);
+    await_halt(run.loops[0], "PostgreSQL is of an earlier time");
+    run_stop(&run);
 }
 
 static void test_empty_database(void **state) {
@@ -164,9 +200,14 @@ int main(void) {
         return TEST_SKIPPED;
     logging_init(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        PLACED(test_missing_number),  PLACED(test_first_number_missing),   PLACED(test_another_log),
-        PLACED(test_topic_made_anew), PLACED(test_log_that_lost_its_tail), PLACED(test_database_of_an_earlier_time),
+        PLACED(test_missing_number),
+        PLACED(test_first_number_missing),
+        PLACED(test_another_log),
+        PLACED(test_topic_made_anew),
+        PLACED(test_log_that_lost_its_tail),
+        PLACED(test_database_of_an_earlier_time),
         PLACED(test_empty_database),
+        PLACED(test_database_of_before_the_first_output),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

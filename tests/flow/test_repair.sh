@@ -41,8 +41,13 @@ first_baskets "$baskets" "$dir/baskets.csv"
 baskets_file=$dir/baskets.csv
 feed_start "$baskets" 8
 await_orders 30
+# As of a moment in which outbox rows are on their way into the log.
+coproc SNAPSHOT { psql -XAtq -d "$DATABASE_URL"; }
+echo "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_export_snapshot();" >&"${SNAPSHOT[1]}"
+read -r snapshot <&"${SNAPSHOT[0]}"
 feed_holds
-pg_dump -Fc "$DATABASE_URL" >"$dir/backup"
+pg_dump -Fc --snapshot="$snapshot" "$DATABASE_URL" >"$dir/backup"
+exec {SNAPSHOT[1]}>&-
 [ "$told_since" != backup ] || {
     service_stop up
     switch_notifier_on
