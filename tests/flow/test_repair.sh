@@ -27,7 +27,7 @@ switch_notifier_on() {
 }
 
 has_told() {
-    "$ORDERLOG_BIN" tail -e --output json -t shop.notification.events.v1 | grep -q .
+    "$ORDERLOG_BIN" tail -e --output json -t shop.notification.events.v1 >"$dir/told" && [ -s "$dir/told" ]
 }
 
 told_since=${ORDERLOG_TEST_TOLD_SINCE:-start} mail_port=''
