@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# ctest: TIMEOUT=1200
 # Every shell script is as shellcheck wants it, every Python file compiles.
 # SC2015: "a && b || c" stands here only where b cannot fail.
 set -euo pipefail
