@@ -127,24 +127,27 @@ static bool check_outputs(struct loop *loop, const struct shard *shard, struct l
     return ok;
 }
 
-static bool is_output(const struct shard *shard, struct str topic, int32_t partition) {
+static bool has_output(const struct shard *shard, struct str topic) {
     for (size_t i = 0; i < shard->output_count; i++)
-        if (shard->outputs[i].partition == partition && str_eq(shard->outputs[i].topic, topic))
+        if (str_eq(shard->outputs[i].topic, topic))
             return true;
     return false;
 }
 
-/* Partitions of its own events where it had said nothing when the row was written: its first word may be younger. */
+/* Those of its own events in which it had said nothing when the row was written: its first word may be younger. (In one
+ * where it had, what it says shows in a partition that the row knows: each event of stock or of an order has its own.)
+ */
 static bool find_unheard(struct loop *loop, const struct shard *shard, struct log_position **ret, size_t *ret_count,
                          struct err *err) {
     for (const char *const *events = shard->service->decider->events; *events; events++) {
         struct log_topic topic;
+        if (has_output(shard, str_from(*events)))
+            continue;
         if (!log_topic_find(loop->config.log, str_from(*events), &topic, err))
             return false;
         *ret = mem_realloc(*ret, (*ret_count + (size_t)topic.partitions) * sizeof **ret);
         for (int32_t p = 0; p < topic.partitions; p++)
-            if (!is_output(shard, topic.name, p))
-                (*ret)[(*ret_count)++] = (struct log_position){.topic = topic.name, .partition = p};
+            (*ret)[(*ret_count)++] = (struct log_position){.topic = topic.name, .partition = p};
     }
     return true;
 }

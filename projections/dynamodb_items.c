@@ -3,11 +3,12 @@
 #include "core/base/clock.h"
 #include "core/base/map.h"
 
-enum { GET_MAX = 100, PAUSE_MS = 50, PAUSE_MAX_MS = 1000, ROUNDS_MAX = 12 };
+enum { GET_MAX = 100, PAUSE_MS = 50, PAUSE_MAX_MS = 1000 };
 
 struct getting {
     struct dynamodb *db;
     const char *table;
+    int rounds;
     struct map places; /* of an id: where its item goes */
 };
 
@@ -24,7 +25,7 @@ static void take_items(struct getting *getting, const json_t *answer) {
 /* Of these keys, again and again what there was no room for in the answer, or no capacity. */
 static bool get_keys(struct getting *getting, json_t *keys, struct err *err) {
     int64_t pause_ms = PAUSE_MS;
-    for (int round = 0; keys && round < ROUNDS_MAX; round++) {
+    for (int round = 0; keys && round < getting->rounds; round++) {
         json_t *answer = NULL;
         if (round)
             clock_sleep_ms(pause_ms / 2 + clock_now_us() % (pause_ms / 2 + 1));
@@ -55,9 +56,9 @@ static bool get_all(struct getting *getting, const struct str *ids, size_t count
     return true;
 }
 
-bool dynamodb_items_get(struct dynamodb *db, const char *table, const struct str *ids, size_t count, json_t **ret,
-                        struct err *err) {
-    struct getting getting = {.db = db, .table = table};
+bool dynamodb_items_get(struct dynamodb *db, const char *table, const struct str *ids, size_t count, int rounds,
+                        json_t **ret, struct err *err) {
+    struct getting getting = {.db = db, .table = table, .rounds = rounds};
     for (size_t i = 0; i < count; i++) {
         ret[i] = NULL;
         *map_put(&getting.places, ids[i]) = &ret[i];

@@ -14,7 +14,7 @@
 #include "projections/store.h"
 
 /* DynamoDB takes 100 items and 4 MB in a transaction; one item is the positions'. */
-enum { ITEMS_MAX = 99, BYTES_MAX = 3 << 20 };
+enum { ITEMS_MAX = 99, BYTES_MAX = 3 << 20, ROUNDS = 12 };
 
 struct projector_store {
     const struct view *view;
@@ -70,7 +70,7 @@ static bool store_load(struct projector_store *store, int32_t shard, struct aren
     struct str id = item_id_shard(arena, store->view, shard);
     json_t *item;
     row_cache_clear(&store->rows);
-    if (!dynamodb_items_get(store->db, store->table, &id, 1, &item, err)) {
+    if (!dynamodb_items_get(store->db, store->table, &id, 1, ROUNDS, &item, err)) {
         dynamodb_is_away(store->table, err);
         return false;
     }
@@ -107,7 +107,7 @@ static bool store_load_rows(struct projector_store *store, struct view_row *cons
         ids[left] = item_id_row(arena, store->view, rows[i]->shard, rows[i]->key);
         wanted[left++] = rows[i];
     }
-    if (!dynamodb_items_get(store->db, store->table, ids, left, items, err)) {
+    if (!dynamodb_items_get(store->db, store->table, ids, left, ROUNDS, items, err)) {
         dynamodb_is_away(store->table, err);
         return false;
     }

@@ -14,9 +14,11 @@ struct views_dynamodb {
     char *url;
     const char *table; /* in url */
     int32_t partitions;
-    int64_t away_until_us;   /* not asked before */
     int64_t *whole_until_us; /* by view and shard: known to be whole, not looked at again before */
 };
+
+/* Not asked before. One for the process, which has one table: who finds it out finds it out for all. */
+static _Atomic int64_t away_until_us;
 
 bool views_url_load(const char **ret, struct err *err) {
     const char *url = config_get("ORDERLOG_VIEWS_URL", NULL), *table;
@@ -112,12 +114,12 @@ static bool take(struct views_dynamodb *dynamodb, const struct view *view, const
 
 bool views_dynamodb_rows(struct views_dynamodb *dynamodb, const struct view *view, const struct str *keys, size_t count,
                          struct arena *arena, void **ret, bool *ret_whole, struct err *err) {
-    if (clock_monotonic_us() < dynamodb->away_until_us)
+    if (clock_monotonic_us() < away_until_us)
         return err_set(err, ERR_STORE_UNAVAILABLE, "DynamoDB did not answer a moment ago");
     struct asked asked = ask_for(dynamodb, view, keys, count, arena);
     size_t items = asked.row_count + asked.shard_count;
-    if (!dynamodb_items_get(dynamodb->db, dynamodb->table, asked.ids, items, asked.items, err)) {
-        dynamodb->away_until_us = clock_monotonic_us() + AWAY_US;
+    if (!dynamodb_items_get(dynamodb->db, dynamodb->table, asked.ids, items, TRIES, asked.items, err)) {
+        away_until_us = clock_monotonic_us() + AWAY_US;
         dynamodb_is_away(dynamodb->table, err);
         return false;
     }

@@ -115,9 +115,11 @@ bool http_call(const struct http_request *request, struct http_answer *ret, stru
     CURLcode code = curl_easy_perform(handle);
     if (code == CURLE_OK)
         curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &ret->status);
-    curl_slist_free_all(headers);
-    if (!request->keep)
+    if (request->keep)
+        curl_easy_reset(handle); /* it forgets what ends here, and keeps its connections */
+    else
         curl_easy_cleanup(handle);
+    curl_slist_free_all(headers);
     return code == CURLE_OK || fail(code, text, err);
 }
 
