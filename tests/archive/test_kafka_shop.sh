@@ -82,17 +82,26 @@ for path in map(str.strip, sys.stdin):
 print(sorted(max(chains.values(), key=len))[-2][1])'
 }
 
-# Broken off while it makes topics or fills them; then by an object that is away. Nobody takes that for a whole log.
-break_off() {
-    local restore object
+restore_killed() {
+    local restore
     "$ORDERLOG_BIN" restore --from "$place" 2>"$logs/restore-killed.log" &
     restore=$!
     until [ -e "$data/kafka/1/shop.restoring.events.v1-0" ]; do # the broker's own folder: nothing is quicker
-        kill -0 "$restore" 2>/dev/null || fail "restore ended by itself: $(<"$logs/restore-killed.log")"
+        kill -0 "$restore" 2>/dev/null || return 1
         sleep 0.01
     done
-    kill -KILL "$restore"
+    kill -KILL "$restore" 2>/dev/null || return 1
     wait "$restore" 2>/dev/null || true
+    [ -e "$data/kafka/1/shop.restoring.events.v1-0" ]
+}
+
+# Broken off while it makes topics or fills them; then by an object that is away. Nobody takes that for a whole log.
+break_off() {
+    local object tries=1
+    until restore_killed; do # it may be over before anybody looks
+        [ $((tries++)) -lt 5 ] || fail "restore ended by itself: $(<"$logs/restore-killed.log")"
+        new_cluster
+    done
     object=$(middle_object "$dir/s3/objects/kafka-archive/log")
     mv "$object" "$dir/away.avro"
     refused 'see orderlog archive verify' "$ORDERLOG_BIN" restore --from "$place"

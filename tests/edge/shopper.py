@@ -151,7 +151,7 @@ def shop(caller):
         browser.wait("document.querySelectorAll('#products li').length > 1")
         browser.value("location.hash = '#orders'")
         # Lists come of another view than streams, which may be behind.
-        browser.wait("ordersShow().then(() => document.querySelector('#orders a')?.textContent === 'completed')")
+        browser.wait("ordersShow().then(() => document.querySelector('#orders a')?.textContent === 'completed')", 1)
         browser.call("Network.setCacheDisabled", cacheDisabled=True)
         browser.open(f"https://localhost:{PORT}/")
         browser.wait("document.querySelectorAll('#products li').length > 1")

@@ -25,7 +25,7 @@ traced() {
 
 # metric NAME: all its series together.
 metric() {
-    curl -fsS -m 5 "$ORDERLOG_API/metrics" | awk -v name="$1" 'index($1, name) == 1 { sum += $2 } END { print sum + 0 }'
+    curl -fsS -m 60 "$ORDERLOG_API/metrics" | awk -v name="$1" 'index($1, name) == 1 { sum += $2 } END { print sum + 0 }'
 }
 
 # The provider's webhooks are traces of their own, which an order might go on in: here none comes.

@@ -84,13 +84,13 @@ class Browser:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, expression):
-        """Until it is true; its value."""
+    def wait(self, expression, pause_s=0.05):
+        """Until it is true; its value. A pause between looks, where each asks a server that limits its callers."""
         until = time.monotonic() + PATIENCE_S
         while not (value := self.value(expression)):
             if time.monotonic() > until:
                 raise RuntimeError(f"{expression} does not become true; the page says: {self.value('document.body.innerText')}")
-            time.sleep(0.05)
+            time.sleep(pause_s)
         return value
 
     def responses(self):
