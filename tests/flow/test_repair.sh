@@ -47,7 +47,7 @@ echo "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_export_snapshot();" >&"${
 read -r snapshot <&"${SNAPSHOT[0]}"
 feed_holds
 pg_dump -Fc --snapshot="$snapshot" "$DATABASE_URL" >"$dir/backup"
-exec {SNAPSHOT[1]}>&-
+echo '\q' >&"${SNAPSHOT[1]}"
 [ "$told_since" != backup ] || {
     service_stop up
     switch_notifier_on
