@@ -2,6 +2,9 @@
 
 #include <strings.h>
 
+/* What several tracestate headers come to: more is not looked at. */
+enum { TRACESTATE_JOINED_MAX = 4096 };
+
 enum known {
     HEADER_AUTHORIZATION,
     HEADER_CONTENT_LENGTH,
@@ -69,7 +72,9 @@ static void value_take(struct scan *scan, size_t i, struct str text) {
     if (!before.ptr || i == HEADER_TRACEPARENT_GIVEN)
         return;
     scan->ok = i == HEADER_TRACESTATE_GIVEN;
-    if (scan->ok)
+    if (scan->ok && before.len > TRACESTATE_JOINED_MAX)
+        scan->values[i] = before; /* longer than what is passed on: the rest may be dropped */
+    else if (scan->ok)
         scan->values[i] = arena_printf(&scan->request->arena, "%.*s,%.*s", STR_ARG(before), STR_ARG(text));
     else
         err_set(scan->err, ERR_INVALID_BODY, "The header %s is given twice.", known_names[i].ptr);

@@ -8,7 +8,7 @@
 #include "core/codec/avro.h"
 #include "core/base/thread.h"
 
-enum { LOOP_FLUSH_MS = 10000, LOOP_CALLERS = 16 }; /* calls in flight */
+enum { LOOP_FLUSH_MS = 10000, LOOP_ANSWERS_MS = 5000, LOOP_CALLERS = 16 }; /* calls in flight */
 
 /* ---- assignment ---- */
 
@@ -47,12 +47,13 @@ static void on_revoked(void *user, const struct log_partition *partitions, size_
 /* What comes of the calls in flight is decided while the shards are still ours; what was committed is given to the log
  * before they are given back. */
 static void finish(struct loop *loop, struct batch *batch) {
-    int64_t deadline_us = clock_monotonic_us() + LOOP_FLUSH_MS * INT64_C(1000);
+    int64_t deadline_us = clock_monotonic_us() + LOOP_ANSWERS_MS * INT64_C(1000);
     struct err err = {0};
     if (loop->effects)
         effects_stop(loop->effects);
     while (loop->effects && effects_pending(loop->effects) && clock_monotonic_us() < deadline_us)
         loop_turn(loop, batch);
+    deadline_us = clock_monotonic_us() + LOOP_FLUSH_MS * INT64_C(1000);
     while (publisher_backlog_bytes(loop->publisher) && clock_monotonic_us() < deadline_us) {
         bool taken = publisher_pump(loop->publisher, &err);
         if (!taken)

@@ -1,5 +1,7 @@
 #include "projections/dynamodb_items.h"
 
+#include <stdlib.h>
+
 #include "core/base/clock.h"
 #include "core/base/map.h"
 
@@ -56,19 +58,36 @@ static bool get_all(struct getting *getting, const struct str *ids, size_t count
     return true;
 }
 
+/* DynamoDB refuses a question that names an item twice. */
+static size_t add_place(struct getting *getting, struct str id, json_t **place, struct str *unique, size_t count) {
+    if (map_get(&getting->places, id))
+        return count;
+    *map_put(&getting->places, id) = place;
+    unique[count] = id;
+    return count + 1;
+}
+
 bool dynamodb_items_get(struct dynamodb *db, const char *table, const struct str *ids, size_t count, int rounds,
                         json_t **ret, struct err *err) {
     struct getting getting = {.db = db, .table = table, .rounds = rounds};
+    struct str *unique = mem_alloc((count + 1) * sizeof *unique);
+    size_t unique_count = 0;
     for (size_t i = 0; i < count; i++) {
         ret[i] = NULL;
-        *map_put(&getting.places, ids[i]) = &ret[i];
+        unique_count = add_place(&getting, ids[i], &ret[i], unique, unique_count);
     }
-    bool ok = get_all(&getting, ids, count, err);
+    bool ok = get_all(&getting, unique, unique_count, err);
+    for (size_t i = 0; ok && i < count; i++) {
+        json_t **first = map_get(&getting.places, ids[i]);
+        if (first != &ret[i])
+            ret[i] = json_incref(*first);
+    }
     for (size_t i = 0; !ok && i < count; i++) {
         json_decref(ret[i]);
         ret[i] = NULL;
     }
     map_free(&getting.places, NULL);
+    free(unique);
     return ok;
 }
 

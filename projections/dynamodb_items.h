@@ -23,7 +23,7 @@ static inline struct str item_id_shard(struct arena *arena, const struct view *v
 }
 
 /* Items by their ids, as they are now, in as few calls as may be. ret[i] NULL: there is none; else the caller's to
- * json_decref. False: none is given. Ids may not repeat. What the table has no capacity for is asked for again up to
+ * json_decref. False: none is given. Ids may repeat. What the table has no capacity for is asked for again up to
  * `rounds` times, after pauses that grow from 50 ms to 1 s. */
 CHECK_RESULT bool dynamodb_items_get(struct dynamodb *db, const char *table, const struct str *ids, size_t count,
                                      int rounds, json_t **ret, struct err *err);

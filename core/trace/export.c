@@ -132,9 +132,9 @@ static bool wait_to_go_on(struct exporter *exporter, int64_t ms) {
 /* Once when it begins to fail, and once when it is over. */
 static void tell(struct exporter *exporter, bool failing, const struct err *err) {
     if (failing && !exporter->failing)
-        logging_write(LOG_WARN, "trace.export_failed", "url=%s why=\"%s\"", exporter->settings->url.ptr, err->detail);
+        logging_write(LOG_WARN, "trace.export_failed", "why=\"%s\"", err->detail);
     else if (!failing && exporter->failing)
-        logging_write(LOG_INFO, "trace.export_goes_on", "url=%s", exporter->settings->url.ptr);
+        logging_write(LOG_INFO, "trace.export_goes_on", " ");
     exporter->failing = failing;
 }
 

@@ -124,7 +124,7 @@ def shop(caller):
     _, _, page = caller.call("GET", "/v1/products?limit=1")
     product = json.loads(page)["items"][0]
     operator(f"/v1/inventory/{product['sku']}/receipts", {"quantity": 5, "location": "main"})
-    with Browser(CERTIFICATE) as browser:
+    with Browser(CERTIFICATE, FOLDER) as browser:
         buy = f"#products button[data-sku={json.dumps(product['sku'])}]"
         browser.open(f"https://localhost:{PORT}/")
         click(browser, buy)

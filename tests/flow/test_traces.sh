@@ -50,11 +50,13 @@ traced await first
 [ "$(metric orderlog_trace_spans_dropped_total)" = 0 ] || fail "spans were dropped"
 
 # Nobody takes them: orders are completed as ever, and what comes later is told again.
+away_from=$(date +%s%N)
 kill "$collector"
 wait "$collector" || true
 guests=("$sink")
 traced sell away
 collector_start
+export TRACES_AWAY="$away_from $(date +%s%N)"
 traced sell last
 traced await last
 "$ORDERLOG_BIN" verify --wait 60 --provider "$ORDERLOG_PROVIDER" >"$dir/verify" || fail "verify: $(cat "$dir/verify")"

@@ -17,16 +17,17 @@ def there_is_one():
 
 
 class Browser:
-    """One page. `certificate`: a PEM file whose key is trusted besides; nothing else is."""
+    """One page. `certificate`: a PEM file whose key is trusted besides; nothing else is. What it keeps is below `folder`. It
+    opens our own pages only, so it runs without the sandbox, which not every machine lets it have."""
 
-    def __init__(self, certificate):
-        self.home = tempfile.TemporaryDirectory(prefix="browser.", ignore_cleanup_errors=True)
+    def __init__(self, certificate, folder):
+        self.home = tempfile.TemporaryDirectory(prefix="browser.", dir=folder, ignore_cleanup_errors=True)
         ours, theirs = os.pipe(), os.pipe()  # what we read, what it reads
         self.process = subprocess.Popen(
             ["sh", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]} {theirs[0]}<&- {ours[1]}>&-', "sh", PROGRAM, "--headless",
-             *(["--no-sandbox"] if os.geteuid() == 0 else []), "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
+             "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
              f"--user-data-dir={self.home.name}", f"--ignore-certificate-errors-spki-list={key_hash(certificate)}", "about:blank"],
-            pass_fds=(theirs[0], ours[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            pass_fds=(theirs[0], ours[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"HOME": self.home.name})
         os.close(theirs[0])
         os.close(ours[1])
         self.reading, self.writing = os.fdopen(ours[0], "rb", buffering=0), os.fdopen(theirs[1], "wb", buffering=0)
