@@ -56,7 +56,8 @@ wait "$collector" || true
 guests=("$sink")
 traced sell away
 collector_start
-export TRACES_AWAY="$away_from $(date +%s%N)"
+TRACES_AWAY="$away_from $(date +%s%N)"
+export TRACES_AWAY
 traced sell last
 traced await last
 "$ORDERLOG_BIN" verify --wait 60 --provider "$ORDERLOG_PROVIDER" >"$dir/verify" || fail "verify: $(cat "$dir/verify")"
