@@ -24,9 +24,9 @@ after=$(view 'SELECT count(*) FROM view.orders')
 [ "$after" -gt "$before" ] || ! feed_runs || fail "no order went on while Redis was away"
 say "while Redis was away for $seconds s the views came to know $((after - before)) orders"
 service_back redis
-redis_await
-deadline=$(($(uptime_s) + 60))
-until [ "$(redis-cli -s "$redis_socket" --scan --pattern '*:whole:view-*' | wc -l)" = 12 ]; do
+redis_await # four views in four shards
+deadline=$(($(uptime_s) + 120))
+until [ "$(redis-cli -s "$redis_socket" --scan --pattern '*:whole:view-*' | wc -l)" = 16 ]; do
     [ "$(uptime_s)" -lt "$deadline" ] || fail "Redis is not whole again"
     sleep 0.2
 done
