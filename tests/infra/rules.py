@@ -16,6 +16,7 @@ CALLS = {
     "Topics": {"Log": LOG, "Endpoints": TLS},
     "Archive": {"Log": LOG, "Endpoints": TLS},
     "Notifier": {"Log": LOG, "Endpoints": TLS},
+    "NotifierMachine": {"Log": LOG, "Database": SQL, "Endpoints": TLS},
     "Log": {"Log": LOG, "Endpoints": TLS},  # Lambda's pollers have the cluster's group
 }
 PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None, "Archive": None}
@@ -236,16 +237,23 @@ def roles(flat, runtime):
         wanted["Eks.ConsumeAllRole"] = set(deciders)
     else:
         wanted = {"Ec2.ApiRole": {"Api"}, "Ec2.WorkerRole": {"ProjectRedis", "ProjectPostgres", "Archive", *deciders}}
+        if "Ec2.NotifierMachines" in flat:
+            wanted["Ec2.NotifierRole"] = {"ConsumeNotifier"}
     for name, policies in wanted.items():
         ours = {f"<Access.{policy}Policy>" for policy in policies}
         found = {p for p in flat.get(name, {"Properties": {}})["Properties"].get("ManagedPolicyArns", []) if "<Access." in p}
         if found != ours:
             yield f"{name}: has {sorted(found)}, not {sorted(ours)}"
+    for name, p in of_type(flat, "AWS::IAM::Role"):
+        if len(p.get("ManagedPolicyArns", [])) > 10:
+            yield f"{name}: has more than the ten managed policies that AWS lets a role have"
 
 
 RULES = [firewall, reachable, for_everybody, encrypted, permissions, roles]
 
 
-def complaints(flat, runtime):
-    from services import services  # its table is long
-    return [f"{rule.__name__}: {text}" for rule in [*RULES, services] for text in rule(flat, runtime)]
+def complaints(flat, runtime, on="lambda"):
+    """`on` is what NotifierOn was."""
+    from services import one_notifier, services  # its table is long
+    found = [f"{rule.__name__}: {text}" for rule in [*RULES, services] for text in rule(flat, runtime)]
+    return found + [f"one_notifier: {text}" for text in one_notifier(flat, runtime, on)]

@@ -1,4 +1,7 @@
 """The services that must be there, each with the properties that matter."""
+import re
+
+from environment import ROOT
 from rules import of_type, wants
 
 
@@ -118,10 +121,13 @@ def on_eks(flat):
 
 
 def on_ec2(flat):
-    for kind in ("Api", "Worker"):
-        yield from wants(flat, f"Ec2.{kind}Machines", MinSize=lambda n: n >= 2,
+    kinds = {"Api": "Api", "Worker": "Worker"} | ({"Notifier": "NotifierMachine"} if "Ec2.NotifierMachines" in flat else {})
+    for kind, group in kinds.items():
+        fewest = 1 if kind == "Notifier" else 2  # mails can wait for another machine
+        yield from wants(flat, f"Ec2.{kind}Machines", MinSize=lambda n, fewest=fewest: n >= fewest,
                          VPCZoneIdentifier=[f"<Network.Private{zone}>" for zone in "ABC"])
-        yield from wants(flat, f"Ec2.{kind}Template", LaunchTemplateData__SecurityGroupIds=[f"<Firewall.{kind}>"])
+        yield from wants(flat, f"Ec2.{kind}Template", LaunchTemplateData__SecurityGroupIds=[f"<Firewall.{group}>"],
+                         LaunchTemplateData__UserData=lambda text, kind=kind: text and f"MACHINE={kind.lower()}\n" in text)
         yield from wants(flat, f"Ec2.{kind}Release", AutoRollbackConfiguration__Enabled=True, AlarmConfiguration__Enabled=True,
                          AutoRollbackConfiguration__Events=["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"])
     yield from wants(flat, "Ec2.ApiMachines", TargetGroupARNs=["<Balancer.Targets>"], HealthCheckType="ELB")
@@ -131,6 +137,16 @@ def on_ec2(flat):
 
 # What the function reads: the inputs of core/domain/notices.c, and where to write to.
 NOTIFIED = {"Orders": "shop.order.events.v1", "Payments": "shop.payment.events.v1", "Addresses": "shop.personal.v1"}
+
+
+def one_notifier(flat, runtime, on):
+    """Where NotifierOn says, and nowhere else: claims are in different places, so that of two each would send every mail."""
+    given = {e["Name"]: e["Value"] for e in shipped(flat)}
+    runs = {"lambda": "Notifier.Notifier" in flat, "machines": "Ec2.NotifierMachines" in flat, "pods": bool(given.get("MAIL_FROM"))}
+    wanted = {"none": set(), "lambda": {"lambda"}, "processes": {"machines" if runtime == "ec2" else "pods"}}[on]
+    found = {place for place, there in runs.items() if there}
+    if found != wanted:
+        yield f"NotifierOn={on} on {runtime}: the notifier runs on {sorted(found)}, not on {sorted(wanted)}"
 
 
 def notifier(flat):
@@ -143,13 +159,34 @@ def notifier(flat):
                          DestinationConfig__OnFailure__Destination="<Notifier.Failures:Arn>")
 
 
+def shipped(flat):
+    return flat["Pipeline.Ship"]["Properties"]["Environment"]["EnvironmentVariables"] if "Pipeline.Ship" in flat else []
+
+
+def ship(flat):
+    """What infra/aws/release/ship wants to know, somebody tells it: the project, its buildspec, or CodeBuild itself."""
+    spec = (ROOT / "infra/aws/buildspec-eks.yml").read_text(encoding="utf-8")
+    asked = re.search(r"wanted=\(([^)]*)\)", (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8"))[1].split()
+    asked += re.findall(r'release/ship "\$(\w+)"', spec)
+    told = {e["Name"] for e in shipped(flat)} | set(re.findall(r"\b([A-Z_]+)=", spec)) | {"AWS_REGION"}
+    for name in asked:
+        if name not in told:
+            yield f"Pipeline.Ship: nobody tells infra/aws/release/ship what {name} is"
+
+
 def pipeline(flat, runtime):
     stages = flat["Pipeline.Pipeline"]["Properties"]["Stages"] if "Pipeline.Pipeline" in flat else []
     names = [stage["Name"] for stage in stages]
     if names != ["Source", "Test", "Deploy"]:
         yield f"Pipeline.Pipeline: its stages are {names}"
         return
-    wanted = {"eks": ["CodeBuild"], "ec2": ["CodeDeploy", "CodeDeploy"]}[runtime]
-    if [action["ActionTypeId"]["Provider"] for action in stages[2]["Actions"]] != wanted:
-        yield "Pipeline.Pipeline: deploys by something else"
+    wanted = [("CodeBuild", "<Pipeline.Ship>")]
+    if runtime == "ec2":
+        wanted = [("CodeDeploy", f"<{name}>") for name in ("Ec2.WorkerRelease", "Ec2.NotifierRelease", "Ec2.ApiRelease") if name in flat]
+    found = [(action["ActionTypeId"]["Provider"], action["Configuration"].get("DeploymentGroupName") or action["Configuration"]["ProjectName"])
+             for action in stages[2]["Actions"]]
+    if found != wanted:
+        yield f"Pipeline.Pipeline: deploys by {found}, not {wanted}"
+    if runtime == "eks":
+        yield from ship(flat)
     yield from wants(flat, "Pipeline.Build", Source__BuildSpec="infra/aws/buildspec.yml", Environment__PrivilegedMode=None)

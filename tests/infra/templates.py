@@ -13,6 +13,7 @@ PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Pa
 GIVEN = {"Domain": "shop.example.com", "HostedZone": "Z0000000000000000000", "AlarmEmail": "ops@example.com",
          "Connection": "arn:aws:codeconnections:us-east-1:123456789012:connection/c", "SourceRepository": "shop/orderlog",
          "Image": "ami-0123456789abcdef0", "NotifierPackage": "notifier.zip"}
+NOTIFIERS = ("none", "lambda", "processes")
 
 
 class Loader(yaml.SafeLoader):
@@ -121,6 +122,8 @@ class Stack:
     def _function(self, name, v):
         if name == "Equals":
             return v[0] == v[1]
+        if name == "And":
+            return all(v)
         if name == "Not":
             return not v[0]
         if name == "FindInMap":
@@ -139,7 +142,10 @@ class Stack:
         raise KeyError(f"{self.name}: Fn::{name}")
 
     def output(self, name):
-        return self.value(self.template["Outputs"][name]["Value"])
+        output = self.template["Outputs"][name]
+        if "Condition" in output and not self.condition(output["Condition"]):
+            raise KeyError(f"{self.name}: the output {name} is not there with these parameters")
+        return self.value(output["Value"])
 
     def resources(self):
         for key, resource in self.template["Resources"].items():
@@ -154,12 +160,10 @@ def _policies(value):
     return value
 
 
-def flatten(size, runtime, templates=None, notifies=True):
+def flatten(size, runtime, templates=None, notifier="lambda"):
     """{'Stack.Resource': {'Type', 'Properties', …}} of the whole, as deployed with these parameters."""
     templates = templates or load_all()
-    given = {**GIVEN, "Size": size, "Runtime": runtime}
-    if not notifies:
-        given["NotifierPackage"] = ""
+    given = {**GIVEN, "Size": size, "Runtime": runtime, "NotifierOn": notifier}
     root = Stack("main", templates["main.yaml"], given)
     flat = {}
     waiting = dict(root.resources())
@@ -182,4 +186,8 @@ def flatten(size, runtime, templates=None, notifies=True):
             flat[f"{name}.{key}"] = done
     for name in root.template["Outputs"]:
         root.output(name)
+    for name, resource in flat.items():
+        for asked in re.findall(r"<(\w+\.\w+)[:>]", json.dumps(resource)):
+            if asked not in flat:
+                raise KeyError(f"{name}: asks for {asked}, which is not there with these parameters")
     return flat

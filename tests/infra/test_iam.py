@@ -115,8 +115,8 @@ def arn(match, flat):
 
 def main():
     wrong, excused = [], set()
-    for runtime in ("eks", "ec2"):
-        flat = templates.flatten("production", runtime)
+    for runtime, notifier in (("eks", "lambda"), ("ec2", "processes"), ("ec2", "lambda")):
+        flat = templates.flatten("production", runtime, notifier=notifier)
         wrong += [f"{runtime}: {text}" for text in audit(flat, excused)]
     wrong += [f"'{word}' is excused in vain" for word in NOT_HEEDED.keys() - excused]
     wrong += compare_topics(flat)

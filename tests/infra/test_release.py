@@ -103,12 +103,13 @@ def deployed(folder):
     (folder / "deploy").mkdir()
     environment = {**stand_ins(folder / "deploy", ["systemctl", "useradd", "id", "aws"]), "ORDERLOG_VALIDATE_TRIES": "1"}
     calls = folder / "deploy" / "calls"
-    for machine in ("api", "worker"):
+    for machine in ("api", "worker", "notifier"):
         root = folder / f"root-{machine}"
         (root / "etc/orderlog").mkdir(parents=True)
         (root / "etc/orderlog/machine").write_text(
             f"MACHINE={machine}\nAWS_REGION=us-east-1\nLOG_ARN=arn:log\nDATABASE_HOST=db.example\nDATABASE_SECRET=rds!1\n"
             "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\nARCHIVE=s3://archive/log\n"
+            "MAIL_FROM=orders@shop.example.com\nSHOP_NAME=shop.example.com\n"
             "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318\n", encoding="utf-8")
         environment["DESTDIR"] = str(root)
         Probe.status = 200
@@ -116,7 +117,7 @@ def deployed(folder):
             calls.unlink(missing_ok=True)
             release.deploy(bundle, root, before, {**environment, "IS_ACTIVE": active})
             said = calls.read_text(encoding="utf-8").splitlines()
-            unit = {"api": "orderlog-api.service", "worker": "orderlog-consume.service"}[machine]
+            unit = {"api": "orderlog-api.service", "worker": "orderlog-consume.service", "notifier": "orderlog-notifier.service"}[machine]
             stops = [i for i, call in enumerate(said) if call.startswith(f"systemctl stop {unit}")]
             starts = [i for i, call in enumerate(said) if call.startswith("systemctl start ") and unit in call]
             if (machine == "worker") != any(call.startswith("systemctl start ") and "orderlog-archive.timer" in call for call in said):
@@ -141,12 +142,15 @@ def settings(root, machine, environment):
     subprocess.run([program], env=environment, check=True)
     run = root / "run/orderlog"
     lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
-    for name, value in {"ORDERLOG_LOG": "kafka://b-1.example:9098,b-2.example:9098", "REDIS_URL": "rediss://redis.example:6379",
+    notifies = machine == "notifier"
+    for name, value in {"ORDERLOG_LOG": "kafka://b-1.example:9098,b-2.example:9098",
+                        "REDIS_URL": None if notifies else "rediss://redis.example:6379",
+                        "ORDERLOG_MAIL_FROM": "orders@shop.example.com" if notifies else None,
                         "DATABASE_URL": "postgresql://db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
                         "DATABASE_PASSWORD": "secretsmanager:rds!1#password",
                         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}.items():
         if lines.get(name) != value:
-            yield f"settings: {name} is {lines.get(name)}"
+            yield f"settings on {machine}: {name} is {lines.get(name)}"
     source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers") for path in (ROOT / folder).rglob("*.c"))
     for name in lines:
         if f'"{name}"' not in source:
@@ -163,7 +167,7 @@ def settings(root, machine, environment):
 
 def readable(machine):
     """The secrets that infra/aws gives the machine's role, but the database's."""
-    flat = templates.flatten("small", "ec2")
+    flat = templates.flatten("small", "ec2", notifier="processes")
     names = {f"<{name}>": p["Name"] for name, p in of_type(flat, "AWS::SecretsManager::Secret")}
     role = flat[f"Ec2.{machine.title()}Role"]["Properties"]
     policies = [flat[p.strip("<>")]["Properties"]["PolicyDocument"] for p in role["ManagedPolicyArns"] if p.startswith("<")]

@@ -54,13 +54,20 @@ def add(name, resource_type, **properties):
     return change
 
 
+def told_nothing(name):
+    def change(resources):
+        variables = resources["Ship"]["Properties"]["Environment"]["EnvironmentVariables"]
+        variables[:] = [v for v in variables if v["Name"] != name]
+    return change
+
+
 def one_zone_less(resources):
     for kind in ("Public", "Private", "Data"):
         resources[kind + "C"]["Properties"]["AvailabilityZone"] = "us-east-1a"
 
 
 P = "Properties/"
-# What is changed, where, how, and a word of what must be said about it.
+# What is changed, where, on what (and behind '/' what NotifierOn is, if not lambda), how, and a word of what must be said about it.
 MUTATIONS = [
     ("ssh from anywhere", "firewall", "ec2", rule_in("Api", CidrIp="0.0.0.0/0"), "open to 0.0.0.0/0"),
     ("ssh from anywhere by IPv6", "firewall", "ec2", rule_in("Worker", CidrIpv6="::/0"), "open to ::/0"),
@@ -132,6 +139,18 @@ MUTATIONS = [
     ("a build as root of the host", "pipeline", "ec2", put("Build/" + P + "Environment/PrivilegedMode", True), "PrivilegedMode"),
     ("a secret in the template", "access", "ec2", put("SessionSecret/" + P + "SecretString", "x"), "SecretString"),
     ("a log that is kept for ever", "pipeline", "ec2", drop("BuildLogs/" + P + "RetentionInDays"), "RetentionInDays"),
+    ("two notifiers", "main", "ec2/processes", drop("Notifier/Condition"), "the notifier runs on ['lambda', 'machines']"),
+    ("pods that notify beside the function", "main", "eks", put("Pipeline/" + P + "Parameters/MailFrom", "shop@example.com"), "the notifier runs on ['lambda', 'pods']"),
+    ("machines that nobody asked for", "main", "ec2/none", put("Ec2/" + P + "Parameters/MailFrom", "shop@example.com"), "the notifier runs on ['machines']"),
+    ("a notifier that does not run", "main", "ec2/processes", put("Ec2/" + P + "Parameters/MailFrom", ""), "the output NotifierGroup is not there"),
+    ("a notifier among the workers", "ec2", "ec2/processes", put("NotifierTemplate/" + P + "LaunchTemplateData/SecurityGroupIds", [{"Ref": "WorkerGroupId"}]), "SecurityGroupIds"),
+    ("a notifier that may do what payments may", "ec2", "ec2/processes", lambda r: r["NotifierRole"]["Properties"]["ManagedPolicyArns"].append({"Ref": "PaymentsPolicy"}), "NotifierRole"),
+    ("a machine that takes itself for another", "ec2", "ec2/processes", lambda r: put("NotifierTemplate/" + P + "LaunchTemplateData/UserData", r["WorkerTemplate"]["Properties"]["LaunchTemplateData"]["UserData"])(r), "UserData"),
+    ("a notifier that looks into Redis", "firewall", "ec2/processes", rule_in("Redis", SourceSecurityGroupId={"Ref": "NotifierMachine"}, FromPort=6379, ToPort=6379), "no code of it does"),
+    ("a notifier that never gets a release", "pipeline", "ec2/processes", drop("Pipeline/" + P + "Stages/2/Fn::If/2/Actions/1"), "deploys by"),
+    ("a role with eleven policies", "ec2", "ec2", lambda r: r["WorkerRole"]["Properties"]["ManagedPolicyArns"].append({"Ref": "ConsumeNotifierPolicy"}), "more than the ten"),
+    ("a ship without the database's secret", "pipeline", "eks", told_nothing("DATABASE_SECRET"), "nobody tells infra/aws/release/ship what DATABASE_SECRET is"),
+    ("a ship without its size", "pipeline", "eks", told_nothing("SIZE"), "what SIZE is"),
     ("a function's own address", "notifier", "ec2", add("Planted", "AWS::Lambda::Url"), "nobody looked at"),
 ]
 
@@ -140,15 +159,17 @@ def main():
     wrong = []
     for size in ("small", "production"):
         for runtime in ("eks", "ec2"):
-            for notifies in (True, False):
-                found = rules.complaints(templates.flatten(size, runtime, notifies=notifies), runtime)
-                wrong += [f"{size} on {runtime}: {text}" for text in found]
+            for on in templates.NOTIFIERS:
+                found = rules.complaints(templates.flatten(size, runtime, notifier=on), runtime, on)
+                wrong += [f"{size} on {runtime}, notifier on {on}: {text}" for text in found]
     originals = templates.load_all()
-    for what, name, runtime, change, word in MUTATIONS:
+    for what, name, where, change, word in MUTATIONS:
+        runtime, _, on = where.partition("/")
+        on = on or "lambda"
         changed = {**originals, f"{name}.yaml": copy.deepcopy(originals[f"{name}.yaml"])}
         change(changed[f"{name}.yaml"]["Resources"])
         try:
-            found = rules.complaints(templates.flatten("production", runtime, changed), runtime)
+            found = rules.complaints(templates.flatten("production", runtime, changed, on), runtime, on)
         except (KeyError, ValueError) as error:
             found = [str(error)]
         if not any(word in text for text in found):
