@@ -37,14 +37,13 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         .operator_tokens = config_get("ORDERLOG_OPERATOR_TOKENS", NULL), /* the content of …_FILE */
         .shop = *shop,
         .locations = locations,
-        .redis_url = config_get("REDIS_URL", NULL),
-        .database_url = config_get("DATABASE_URL", NULL),
     };
     int32_t records, seconds;
     const char *tokens_file = config_get("ORDERLOG_OPERATOR_TOKENS_FILE", NULL);
     if (tokens_file && tokens_file[0] && !config_require("ORDERLOG_OPERATOR_TOKENS", &config.operator_tokens, err))
         return false;
-    if (!views_url_load(&config.views_url, err) ||
+    if (!config_optional("REDIS_URL", &config.redis_url, err) ||
+        !config_optional("DATABASE_URL", &config.database_url, err) || !views_url_load(&config.views_url, err) ||
         !config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
         !config_secret("ORDERLOG_ID_SECRET", SECRET_MIN, &config.id_secrets, err) ||
         !config_secret("ORDERLOG_PERSONAL_SECRET", SECRET_MIN, &config.personal_secrets, err) ||

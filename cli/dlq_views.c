@@ -176,10 +176,12 @@ static bool redis_read(const char *url, int32_t shards, const char *service, con
 }
 
 bool dlq_views_read(struct pg *pg, const char *service, const char *subject, struct dlq_views *ret, struct err *err) {
-    const char *url = config_get("REDIS_URL", NULL);
+    const char *url;
     struct err redis_err = {0};
     int32_t shards;
-    *ret = (struct dlq_views){.redis_asked = url && *url};
+    if (!config_optional("REDIS_URL", &url, err))
+        return false;
+    *ret = (struct dlq_views){.redis_asked = url != NULL};
     arena_init(&ret->arena);
     if (!postgres_read(pg, service, subject, ret, err) || !shards_count(pg, &shards, err)) {
         dlq_views_free(ret);

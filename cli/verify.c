@@ -325,9 +325,17 @@ static bool verify_parse(struct verify *verify, int argc, char **argv) {
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
         if (!option_parse(verify, option, optarg))
             return false;
-    verify->options.database_url = config_get("DATABASE_URL", "");
-    verify->options.redis_url = config_get("REDIS_URL", "");
     return cli_no_operands(argc, argv);
+}
+
+/* A store that is set but cannot be read from where it is said is not one that there is not. */
+static bool stores_load(struct verify_options *options, struct err *err) {
+    if (!config_optional("DATABASE_URL", &options->database_url, err) ||
+        !config_optional("REDIS_URL", &options->redis_url, err))
+        return false;
+    options->database_url = options->database_url ? options->database_url : "";
+    options->redis_url = options->redis_url ? options->redis_url : "";
+    return views_url_load(&options->views_url, err);
 }
 
 int verify_main(int argc, char **argv) {
@@ -337,7 +345,7 @@ int verify_main(int argc, char **argv) {
     if (!verify_parse(&verify, argc, argv))
         return CLI_USAGE;
     verify.options.folds = &verify.folds;
-    bool ok = views_url_load(&verify.options.views_url, &err) && cli_log_open(&log, &err);
+    bool ok = stores_load(&verify.options, &err) && cli_log_open(&log, &err);
     verify.options.log = log;
     ok = ok && verify_run(&verify, &err);
     int status = ok ? report(&verify) : cli_fail(&err);

@@ -103,9 +103,10 @@ static void login_free(struct login *login) {
 #define LOGIN_AUTO __attribute__((cleanup(login_free))) struct login
 
 static bool login_get(const char *url, bool again, struct login *ret, struct err *err) {
-    const char *user = config_get("DATABASE_USER", ""), *password = config_get("DATABASE_PASSWORD", "");
-    return config_fresh(url, again, &ret->url, err) && config_fresh(user, again, &ret->user, err) &&
-           config_fresh(password, again, &ret->password, err);
+    const char *user, *password;
+    return config_optional("DATABASE_USER", &user, err) && config_optional("DATABASE_PASSWORD", &password, err) &&
+           config_fresh(url, again, &ret->url, err) && config_fresh(user ? user : "", again, &ret->user, err) &&
+           config_fresh(password ? password : "", again, &ret->password, err);
 }
 
 static bool login_same(const struct login *a, const struct login *b) {

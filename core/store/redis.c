@@ -26,16 +26,17 @@ struct redis {
  */
 static bool address_get(const char *url, bool again, struct redis_address *ret, struct err *err) {
     BUF_AUTO text = {0};
-    const char *user = config_get("REDIS_USER", ""), *password = config_get("REDIS_PASSWORD", "");
+    const char *user, *password;
     struct redis_address address = {0};
-    bool ok =
-        config_fresh(url ? url : "", again, &text, err) && redis_address_parse(text.ptr ? text.ptr : "", &address, err);
+    bool ok = config_optional("REDIS_USER", &user, err) && config_optional("REDIS_PASSWORD", &password, err) &&
+              config_fresh(url ? url : "", again, &text, err) &&
+              redis_address_parse(text.ptr ? text.ptr : "", &address, err);
     if (text.ptr)
         explicit_bzero(text.ptr, text.len);
-    if (ok && !address.password && *password && (ok = config_fresh(password, again, &text, err))) {
+    if (ok && !address.password && password && (ok = config_fresh(password, again, &text, err))) {
         address.password = mem_strdup(buf_str(&text));
         explicit_bzero(text.ptr, text.len);
-        if (!address.user && *user && (ok = config_fresh(user, again, &text, err)))
+        if (!address.user && user && (ok = config_fresh(user, again, &text, err)))
             address.user = mem_strdup(buf_str(&text));
     }
     if (!ok) {

@@ -64,12 +64,18 @@ first=first-$RANDOM$RANDOM second=second-$RANDOM$RANDOM
 rotate "$first"
 
 # So long that nothing but a refused password can be why a secret is asked for again.
+# One is named in the environment, as machines are told, one in a file, as pods are.
+echo 'secretsmanager:shop/redis#password' >"$dir/redis-password"
 with_secrets=(env ORDERLOG_SECRETS_REFRESH_SECONDS=86400 "DATABASE_URL=secretsmanager:shop/postgres#url"
-    REDIS_USER=shop "REDIS_PASSWORD=secretsmanager:shop/redis#password")
+    REDIS_USER=shop "REDIS_PASSWORD_FILE=$dir/redis-password")
 status=0
 "${with_secrets[@]}" "DATABASE_URL=secretsmanager:shop/postgres#no-such" "$ORDERLOG_BIN" verify >"$dir/refused" 2>&1 || status=$?
 [ "$status" = 2 ] && grep -q 'DATABASE_URL: secret shop/postgres has no field no-such' "$dir/refused" ||
     fail "a field that is not there: $(cat "$dir/refused")"
+status=0
+"${with_secrets[@]}" REDIS_PASSWORD_FILE="$dir/no-such" "$ORDERLOG_BIN" rebuild --diff redis/orders >"$dir/refused" 2>&1 || status=$?
+[ "$status" = 2 ] && grep -q "REDIS_PASSWORD_FILE: cannot open $dir/no-such" "$dir/refused" ||
+    fail "a file that is not there: $status, $(cat "$dir/refused")"
 service_start up "${with_secrets[@]}" "$ORDERLOG_BIN" up
 up_await
 pid=$(service_pid up)

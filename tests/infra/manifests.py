@@ -10,7 +10,7 @@ import templates
 from environment import ROOT, cannot
 from rules import PODS
 
-KINDS_OF_OTHERS = {"ScaledObject", "TriggerAuthentication", "SecretProviderClass", "SecurityGroupPolicy", "TargetGroupBinding"}
+KINDS_OF_OTHERS = {"ScaledObject", "TriggerAuthentication", "SecurityGroupPolicy", "TargetGroupBinding"}
 
 KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.5.0"
 
@@ -131,24 +131,31 @@ def hardened(objects):
 
 
 def secrets(objects):
-    classes = kind(objects, "SecretProviderClass")
+    """Each file of a secret is made, of a reference to what Secrets Manager has, and of nothing that a pod has no use for."""
+    made = {name: o["stringData"] for name, o in kind(objects, "Secret").items()}
+    asked = {}  # of the secrets that a pod has; an overlay may leave out all that have one
     for name, (_, spec) in pods(objects).items():
-        volume = next((v for v in spec.get("volumes", []) if v["name"] == "secrets"), None)
-        given = classes.get(volume and volume["csi"]["volumeAttributes"]["secretProviderClass"])
-        files = set(re.findall(r"objectAlias: ([a-z-]+)", given["spec"]["parameters"]["objects"])) if given else set()
-        synced = {(s["secretName"], d["key"]) for s in given["spec"]["secretObjects"] for d in s["data"]} if given else set()
+        volume = next((v["secret"]["secretName"] for v in spec.get("volumes", []) if v["name"] == "secrets"), None)
+        if volume in made:
+            asked.setdefault(volume, set())
         for e in (e for c in spec["containers"] for e in c.get("env", [])):
-            if str(e.get("value", "")).startswith("/secrets/") and e["value"][9:] not in files:
+            if not str(e.get("value", "")).startswith("/secrets/"):
+                continue
+            if e["value"][9:] not in made.get(volume, {}):
                 yield f"{name}: {e['name']} is a file that nobody makes"
-            ref = e.get("valueFrom", {}).get("secretKeyRef")
-            if ref and (ref["name"], ref["key"]) not in synced:
-                yield f"{name}: {e['name']} is a secret that nobody makes"
+            else:
+                asked[volume].add(e["value"][9:])
     names = {p["Properties"]["Name"] for p in templates.flatten("small", "eks").values()
              if p["Type"] == "AWS::SecretsManager::Secret"}
-    for name, o in classes.items():
-        for secret in re.findall(r"objectName: (orderlog/\w+)", o["spec"]["parameters"]["objects"]):
-            if secret not in names:
-                yield f"SecretProviderClass {name}: Secrets Manager has no {secret}"
+    for name, files in made.items():
+        for file in set(files) - asked.get(name, set(files)):
+            yield f"Secret {name}: no pod reads {file}"
+        for file, text in files.items():
+            held = re.fullmatch(r"secretsmanager:(?:(orderlog/\w+)|\$\{DATABASE_SECRET\}#password)", text)
+            if not held:
+                yield f"Secret {name}: {file} does not stand for a secret of Secrets Manager"
+            elif held[1] and held[1] not in names:
+                yield f"Secret {name}: Secrets Manager has no {held[1]}"
 
 
 def identities(objects):
@@ -179,8 +186,7 @@ def settings(objects):
     names = {e["name"] for _, spec in pods(objects).values() for c in spec["containers"] for e in c.get("env", [])}
     for name, o in kind(objects, "ConfigMap").items():
         names |= set(o["data"]) if name.startswith("settings") else set()
-    own = {"PGPASSWORD", "REDIS_PASSWORD", "REDIS_ADDRESS"}  # libpq's; of other settings' values
-    for name in sorted(names - own):
+    for name in sorted(names):
         if f'"{name.removesuffix("_FILE")}"' not in source:
             yield f"settings: no code asks for {name}"
     listed = (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8")

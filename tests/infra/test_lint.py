@@ -28,7 +28,6 @@ NOT_HEEDED_IN_PODS = {
     "CKV_K8S_11": "a limit of CPU makes a process wait though the machine is idle",
     "CKV_K8S_15": "the repository's tags cannot be moved, so what is there need not be asked for again",
     "CKV_K8S_43": "the same",
-    "CKV_K8S_35": "passwords that go into URLs, and libpq's PGPASSWORD; all others are files",
     "CKV_DOCKER_4": "what is added is fetched: RDS's certificate authorities",
 }
 PLANTED = """
