@@ -93,7 +93,7 @@ static bool operator_find(const struct auth *auth, struct str token, struct prin
             found = &auth->operators[i];
     }
     if (found)
-        *ret = (struct principal){PRINCIPAL_OPERATOR, str_from(found->name)};
+        *ret = (struct principal){.kind = PRINCIPAL_OPERATOR, .id = str_from(found->name)};
     return found != NULL;
 }
 
@@ -138,7 +138,10 @@ static bool session_find(const struct auth *auth, struct str token, int64_t now_
     struct str shopper_id = str_cut(buf_str(&payload), ':', &expiry);
     if (!id_valid(shopper_id) || !expiry.ptr || !str_to_i64(expiry, &expires_s) || expires_s <= now_us / 1000000)
         return false;
-    *ret = (struct principal){PRINCIPAL_SHOPPER, arena_dup(arena, shopper_id)};
+    *ret = (struct principal){.kind = PRINCIPAL_SHOPPER,
+                              .id = arena_dup(arena, shopper_id),
+                              .session = arena_dup(arena, text),
+                              .expires_s = expires_s};
     return true;
 }
 

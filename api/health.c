@@ -5,6 +5,7 @@
 #include "api/readiness.h"
 #include "api/reads.h"
 #include "api/request.h"
+#include "api/revoked.h"
 #include "api/routes.h"
 #include "core/base/metrics.h"
 
@@ -93,6 +94,7 @@ static void check_all(const struct api *api, struct checks *checks) {
     checks_add(checks, needed(roles), buf_str(&why), "roles");
     checks_add(checks, wanted(hot), hot ? STR_NULL : STR("neither Redis nor PostgreSQL answers"), "views");
     checks_add(checks, wanted(lists), lists ? STR_NULL : STR("PostgreSQL does not answer"), "lists");
+    revoked_check(api->revoked, checks);
 }
 
 void health_ready(struct request *request) {

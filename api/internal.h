@@ -24,6 +24,7 @@ struct limits;
 struct metric;
 struct reads;
 struct request;
+struct revoked;
 struct route;
 struct streams;
 struct wait;
@@ -41,6 +42,7 @@ struct api {
     struct watch *watch;                      /* NULL: this server answers no reads */
     struct streams *streams;
     struct limits *limits;
+    struct revoked *revoked;           /* NULL: no session can be revoked */
     struct lag_watch *lag;             /* NULL: it does not matter */
     atomic_int_least64_t bodies_bytes; /* of all requests that are being received */
     struct MHD_Daemon *daemon;
@@ -66,6 +68,10 @@ enum principal_kind { PRINCIPAL_NONE, PRINCIPAL_SHOPPER, PRINCIPAL_OPERATOR };
 struct principal {
     enum principal_kind kind;
     struct str id; /* the shopper's id, or the operator's name */
+
+    /* a shopper's */
+    struct str session; /* what of the token is signed */
+    int64_t expires_s;
 };
 
 /* An error is large; clearing all of it several times a request would show. */

@@ -52,7 +52,8 @@ struct limits *limits_open(const struct api_config *config) {
                                                            [SHED_IN_FLIGHT] = "in_flight",
                                                            [SHED_LOG_QUEUE] = "log_queue",
                                                            [SHED_BODIES] = "bodies",
-                                                           [SHED_LAG] = "lag"};
+                                                           [SHED_LAG] = "lag",
+                                                           [SHED_SESSIONS] = "sessions"};
     struct limits *limits = mem_zalloc(sizeof *limits);
     rate_open(&limits->shoppers, config->rate_shopper, config->rate_shopper_burst);
     rate_open(&limits->addresses, config->rate_address, config->rate_address_burst);

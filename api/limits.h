@@ -17,6 +17,7 @@ enum shed_reason {
     SHED_LOG_QUEUE,
     SHED_BODIES,
     SHED_LAG,
+    SHED_SESSIONS,
     SHED_REASON_COUNT,
 };
 

@@ -5,6 +5,7 @@
 #include "api/json_body.h"
 #include "api/limits.h"
 #include "api/percent.h"
+#include "api/revoked.h"
 #include "api/routes.h"
 #include "api/waits.h"
 #include "core/base/clock.h"
@@ -155,7 +156,8 @@ static bool access_check(struct request *request) {
     if (access == ACCESS_PUBLIC)
         return true;
     if (!auth_principal(request->api->auth, request->authorization, clock_now_us(), &request->arena,
-                        &request->principal))
+                        &request->principal) ||
+        revoked_has(request->api->revoked, &request->principal))
         return err_set(err, ERR_UNAUTHORIZED, "%s",
                        request->authorization.ptr ? "The token is not valid, or no longer."
                                                   : "Send a token: Authorization: Bearer …");

@@ -9,6 +9,8 @@
 /* clang-format off */
 const struct route routes[] = {
     {METHOD_POST,   "/v1/sessions", ACCESS_PUBLIC, ROUTE_NO_FIELDS, sessions_create, NULL},
+    {METHOD_DELETE, "/v1/sessions/current", ACCESS_SHOPPER, 0, sessions_revoke, NULL},
+    {METHOD_DELETE, "/v1/shoppers/{shopper_id}/sessions", ACCESS_OPERATOR, 0, sessions_revoke_all, NULL},
 
     {METHOD_GET,    "/v1/products", ACCESS_PUBLIC, 0, products_list, "after limit"},
     {METHOD_GET,    "/v1/products/{sku}", ACCESS_PUBLIC, 0, products_get, NULL},

@@ -40,7 +40,7 @@ struct str routes_allow_text(struct arena *arena, unsigned allowed);
 const char *method_name(enum method method);
 
 /* ---- handlers, by file ---- */
-request_step sessions_create;
+request_step sessions_create, sessions_revoke, sessions_revoke_all;
 request_step products_list, products_get, products_recommendations, products_put, products_delete;
 request_step carts_create, carts_get, carts_add_line, carts_change_line, carts_remove_line;
 request_step checkouts_create;

@@ -10,6 +10,7 @@
 #include "api/listen.h"
 #include "api/reads.h"
 #include "api/request.h"
+#include "api/revoked.h"
 #include "api/routes.h"
 #include "api/streams.h"
 #include "api/trace.h"
@@ -197,6 +198,7 @@ static struct api_config with_defaults(const struct api_config *given) {
     config.shed_lag_records = config.shed_lag_records ? config.shed_lag_records : 200 * 1000;
     config.shed_lag_s = config.shed_lag_s ? config.shed_lag_s : 30;
     or_default(1000, &config.shed_interval_ms);
+    or_default(1000, &config.sessions_interval_ms);
     or_default(5 * 1000, &config.stream_absent_ms);
     or_default(15 * 1000, &config.stream_beat_ms);
     or_default(10 * 1000, &config.ack_timeout_ms);
@@ -231,7 +233,7 @@ static bool open_parts(struct api *api, struct err *err) {
     const struct log_producer_options options = {.delivery_timeout_ms = api->config.delivery_timeout_ms};
     return check_topics(api, &partitions, err) &&
            auth_open(&api->config.session_secrets, api->config.operator_tokens, &api->auth, err) &&
-           reads_open(api, partitions, &api->reads, err) &&
+           revoked_open(&api->config, &api->revoked, err) && reads_open(api, partitions, &api->reads, err) &&
            (!api->config.redis_url || watch_open(api, partitions, &api->watch, err)) &&
            lag_watch_open(&api->config, api->log, &api->lag, err) &&
            log_producer_open(api->log, &options, &api->producer, err);
@@ -239,6 +241,7 @@ static bool open_parts(struct api *api, struct err *err) {
 
 static void each_tick(struct api *api) {
     connections_sweep(api->connections);
+    revoked_tick(api->revoked);
     metrics_set(api->bodies_metric, (double)atomic_load(&api->bodies_bytes));
 }
 
@@ -263,6 +266,7 @@ static void api_free(struct api *api) {
     limits_close(api->limits);
     lag_watch_close(api->lag);
     reads_close(api->reads);
+    revoked_close(api->revoked);
     auth_close(api->auth);
     connections_close(api->connections);
     free(api);
@@ -309,6 +313,7 @@ void api_stop(struct api *api) {
         shutdown(fd, SHUT_RDWR); /* nobody connects any more; the daemon's threads may still use its number */
     if (api->watch)
         watch_stop(api->watch);
+    revoked_stop(api->revoked);
     flights_land_all(api->flights, api->config.ack_timeout_ms);
     if (!flights_wait_quiet(api->flights, QUIET_TIMEOUT_MS))
         logging_write(LOG_WARN, "http.stopped_early", "reason=\"clients do not take their answers\"");

@@ -27,6 +27,7 @@ struct api_config {
     const char *redis_url;    /* NULL: this server answers no reads */
     const char *views_url;    /* of the views that are kept in DynamoDB; NULL: none is */
     const char *database_url; /* NULL: no lists */
+    const char *sessions_url; /* where revoked sessions are kept; NULL: none can be */
 
     int32_t in_flight_max;       /* writes that wait for the log; 2,048. More are answered 503 overloaded */
     int32_t connections_max;     /* 8,192 */
@@ -43,12 +44,13 @@ struct api_config {
     int64_t shed_lag_records; /* that deciders may be behind; 200,000. More, and commands are answered 503. -1: any */
     int64_t shed_lag_s;       /* that the oldest record may wait to be decided; 30 */
     int64_t shed_interval_ms; /* between two looks at that; 1,000 */
-    int64_t stream_absent_ms; /* so long may an order not be there yet; 5,000 */
-    int64_t stream_beat_ms;   /* a stream without events says so often that it is alive; 15,000 */
-    int64_t ack_timeout_ms;   /* a write not acknowledged by then is answered 503 outcome-unknown; 10,000 */
-    int64_t delivery_timeout_ms; /* the log gives an append up after it, give or take a second; 4,000 */
-    int64_t receive_timeout_ms;  /* a request must have come by then, however steadily it drips; 30,000 */
-    int64_t idle_timeout_ms;     /* between two requests of a connection; 60,000 */
+    int64_t sessions_interval_ms; /* between two looks at what others revoked; 1,000 */
+    int64_t stream_absent_ms;     /* so long may an order not be there yet; 5,000 */
+    int64_t stream_beat_ms;       /* a stream without events says so often that it is alive; 15,000 */
+    int64_t ack_timeout_ms;       /* a write not acknowledged by then is answered 503 outcome-unknown; 10,000 */
+    int64_t delivery_timeout_ms;  /* the log gives an append up after it, give or take a second; 4,000 */
+    int64_t receive_timeout_ms;   /* a request must have come by then, however steadily it drips; 30,000 */
+    int64_t idle_timeout_ms;      /* between two requests of a connection; 60,000 */
 
     /* More checks for /readyz. Called on the server's threads, several at once; must not block. May be NULL.
      * False: not ready, and `why` says so. */
@@ -60,10 +62,10 @@ struct api_config {
 
 /* Fills *ret from the settings: ORDERLOG_LISTEN (127.0.0.1:8080), ORDERLOG_API_THREADS, ORDERLOG_SESSION_SECRET,
  * ORDERLOG_ID_SECRET, ORDERLOG_PERSONAL_SECRET, ORDERLOG_WEBHOOK_SECRET (each with _PREVIOUS),
- * ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL, ORDERLOG_IN_FLIGHT, ORDERLOG_CONNECTIONS, ORDERLOG_WAITERS,
- * ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER, ORDERLOG_RATE_SHOPPER and ORDERLOG_RATE_ADDRESS (each with _BURST),
- * ORDERLOG_SHED_LAG_RECORDS, ORDERLOG_SHED_LAG_SECONDS; 0 turns the last four kinds off. `shop` and `locations` are the
- * caller's: other roles need them too.
+ * ORDERLOG_OPERATOR_TOKENS_FILE, REDIS_URL, DATABASE_URL, ORDERLOG_SESSIONS_URL, ORDERLOG_IN_FLIGHT,
+ * ORDERLOG_CONNECTIONS, ORDERLOG_WAITERS, ORDERLOG_STREAMS, ORDERLOG_STREAMS_PER_SHOPPER, ORDERLOG_RATE_SHOPPER and
+ * ORDERLOG_RATE_ADDRESS (each with _BURST), ORDERLOG_SHED_LAG_RECORDS, ORDERLOG_SHED_LAG_SECONDS; 0 turns the last four
+ * kinds off. `shop` and `locations` are the caller's: other roles need them too.
  */
 CHECK_RESULT bool api_config_load(const struct shop *shop, const struct locations *locations, struct api_config *ret,
                                   struct err *err);

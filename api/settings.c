@@ -1,4 +1,5 @@
 #include "api/server.h"
+#include "api/revoked_store.h"
 #include "core/base/config.h"
 #include "projections/views_dynamodb.h"
 
@@ -44,6 +45,7 @@ bool api_config_load(const struct shop *shop, const struct locations *locations,
         return false;
     if (!config_optional("REDIS_URL", &config.redis_url, err) ||
         !config_optional("DATABASE_URL", &config.database_url, err) || !views_url_load(&config.views_url, err) ||
+        !sessions_url_load(config.database_url, &config.sessions_url, err) ||
         !config_secret("ORDERLOG_SESSION_SECRET", SECRET_MIN, &config.session_secrets, err) ||
         !config_secret("ORDERLOG_ID_SECRET", SECRET_MIN, &config.id_secrets, err) ||
         !config_secret("ORDERLOG_PERSONAL_SECRET", SECRET_MIN, &config.personal_secrets, err) ||

@@ -34,6 +34,7 @@
     "  ORDERLOG_CART_ABANDON_SECONDS      until an untouched cart is abandoned (2592000)\n" \
     "  ORDERLOG_HOLD_EXPIRY_SECONDS       that a request waits for an order not yet known (60)\n"
 #define SETTINGS_API \
+    "  ORDERLOG_SESSIONS_URL              dynamodb://TABLE: revoked sessions are kept there, not in PostgreSQL\n" \
     "  ORDERLOG_LISTEN                    the API's address (127.0.0.1:8080)\n" \
     "  ORDERLOG_OPERATOR_TOKENS           operators: lines NAME:TOKEN (none)\n" \
     "  ORDERLOG_WEBHOOK_SECRET            signs the provider's webhooks: 16 bytes or more (none are taken)\n" \
