@@ -140,18 +140,21 @@ static void draw_totals(struct page *page, const struct top_frame *frame) {
     end_line(page);
 }
 
+/* Views say nothing, so they have no column for it, nor for an outbox; and longer names. Both tables are 80 wide. */
 static void draw_service(struct page *page, const struct top_service *service) {
     char text[CELL_SIZE];
-    put(page, TONE_PLAIN, "%-22.*s", STR_ARG(service->name));
+    put(page, TONE_PLAIN, service->view ? "%-35.*s" : "%-22.*s", STR_ARG(service->name));
     put(page, TONE_PLAIN, "%5s", text_rate(service->in_per_s, text));
-    put(page, TONE_PLAIN, "%6s", service->view ? "" : text_rate(service->out_per_s, text));
+    if (!service->view)
+        put(page, TONE_PLAIN, "%6s", text_rate(service->out_per_s, text));
     put(page, TONE_PLAIN, "%5s", text_count(service->lag_records, text));
     put(page, service->lag_seconds > BEHIND_WARN_S ? TONE_WARN : TONE_PLAIN, "%7s",
         text_seconds(service->lag_seconds, text));
     put(page, TONE_PLAIN, "%7s", text_seconds(service->p50_s, text));
     put(page, TONE_PLAIN, "%7s", text_seconds(service->p99_s, text));
-    put(page, service->outbox_s > OUTBOX_WARN_S ? TONE_WARN : TONE_PLAIN, "%7s",
-        service->view ? "" : text_seconds(service->outbox_s, text));
+    if (!service->view)
+        put(page, service->outbox_s > OUTBOX_WARN_S ? TONE_WARN : TONE_PLAIN, "%7s",
+            text_seconds(service->outbox_s, text));
     put(page, service->parked > 0 ? TONE_WARN : TONE_PLAIN, "%7s", text_count(service->parked, text));
     double down = down_of(service);
     put(page, down > 0 ? TONE_BAD : TONE_PLAIN, "%7s", text_count(down, text));
@@ -160,8 +163,12 @@ static void draw_service(struct page *page, const struct top_service *service) {
 
 static void draw_services(struct page *page, const struct top_frame *frame, bool views) {
     end_line(page);
-    put(page, TONE_HEADING, "%-22s%5s%6s%5s%7s%7s%7s%7s%7s%7s", views ? "VIEW" : "SERVICE", "IN/S",
-        views ? "" : "OUT/S", "LAG", views ? "AGE" : "BEHIND", "P50", "P99", views ? "" : "OUTBOX", "PARKED", "DOWN");
+    if (views)
+        put(page, TONE_HEADING, "%-35s%5s%5s%7s%7s%7s%7s%7s", "VIEW", "IN/S", "LAG", "AGE", "P50", "P99", "PARKED",
+            "DOWN");
+    else
+        put(page, TONE_HEADING, "%-22s%5s%6s%5s%7s%7s%7s%7s%7s%7s", "SERVICE", "IN/S", "OUT/S", "LAG", "BEHIND", "P50",
+            "P99", "OUTBOX", "PARKED", "DOWN");
     end_line(page);
     for (size_t i = 0; i < frame->service_count; i++)
         if (frame->services[i].view == views)
