@@ -8,17 +8,24 @@
 #include "core/base/thread.h"
 #include "projections/loop.h"
 
-/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. A product's
- * row changes with each order of it: it waits longest, and is written once for many of them. */
-enum {
-    REDIS_LINGER_MS = 5,
-    DYNAMODB_LINGER_MS = 50,
-    POSTGRES_LINGER_MS = 200,
-    POSTGRES_PRODUCTS_LINGER_MS = 1000,
-    PRODUCTS_BATCH_MAX = 3000
+/* A projector that waits a little writes more rows with one statement; what shoppers look at waits less. Where much
+ * comes, the rows that many orders change wait longer, and are written once for all of them: a product's stock, and
+ * what is bought together, for which nobody waits. */
+struct pace {
+    int64_t linger_ms;
+    size_t busy_records;
+    int64_t busy_linger_ms;
+    size_t batch_max;
 };
-/* Nobody waits for recommendations, and an order changes many of them. */
-enum { RECOMMENDATIONS_LINGER_MS = 2000 };
+
+static const struct pace redis_pace = {.linger_ms = 5};
+static const struct pace redis_products_pace = {.linger_ms = 5, .busy_records = 16, .busy_linger_ms = 200};
+static const struct pace dynamodb_pace = {.linger_ms = 50};
+static const struct pace postgres_pace = {.linger_ms = 200};
+static const struct pace postgres_products_pace = {
+    .linger_ms = 1000, .busy_records = 1000, .busy_linger_ms = 3000, .batch_max = 6000};
+static const struct pace recommendations_pace = {
+    .linger_ms = 2000, .busy_records = 200, .busy_linger_ms = 5000, .batch_max = 3000};
 
 enum { PROJECTORS_MAX = PROCESS_STORES * VIEW_COUNT };
 
@@ -64,37 +71,39 @@ static const struct projector_store_ops *ops_of(const struct view *view, enum pr
     return view->movable && config->views_url ? &projector_dynamodb : &projector_redis;
 }
 
-static bool shares_thread(const struct view *view, const struct projector_store_ops *ops) {
-    return ops == &projector_redis && view != &view_recommendations;
+static bool shares_thread(const struct projector_store_ops *ops) {
+    return ops == &projector_redis;
 }
 
 /* Those that share it follow each other in views_all. */
 static size_t count_of_thread(size_t first, enum process_store store, const struct projectors_config *config) {
     size_t count = 0;
-    if (!shares_thread(views_all[first], ops_of(views_all[first], store, config)))
+    if (!shares_thread(ops_of(views_all[first], store, config)))
         return 1;
-    if (first > 0 && shares_thread(views_all[first - 1], ops_of(views_all[first - 1], store, config)))
+    if (first > 0 && shares_thread(ops_of(views_all[first - 1], store, config)))
         return 0;
-    while (first + count < VIEW_COUNT &&
-           shares_thread(views_all[first + count], ops_of(views_all[first + count], store, config)))
+    while (first + count < VIEW_COUNT && shares_thread(ops_of(views_all[first + count], store, config)))
         count++;
     return count;
 }
 
-static int64_t linger_of(const struct view *view, const struct projector_store_ops *ops) {
+static const struct pace *pace_of(const struct view *view, const struct projector_store_ops *ops) {
     if (view == &view_recommendations)
-        return RECOMMENDATIONS_LINGER_MS;
+        return &recommendations_pace;
     if (ops == &projector_postgres)
-        return view == &view_products ? POSTGRES_PRODUCTS_LINGER_MS : POSTGRES_LINGER_MS;
-    return ops == &projector_redis ? REDIS_LINGER_MS : DYNAMODB_LINGER_MS;
+        return view == &view_products ? &postgres_products_pace : &postgres_pace;
+    if (ops == &projector_dynamodb)
+        return &dynamodb_pace;
+    return view == &view_products ? &redis_products_pace : &redis_pace;
 }
 
-/* Redis's views share a thread, because they share round trips, but for the one that is in no hurry. PostgreSQL's have
- * one each: what is wrong with one does not hold up the others. */
+/* Redis's views share a thread, because they share round trips. PostgreSQL's have one each: what is wrong with one does
+ * not hold up the others. */
 static void add_store(struct projectors *projectors, enum process_store store, const struct projectors_config *config) {
     for (size_t i = 0; i < VIEW_COUNT; i++) {
         struct projector *projector = &projectors->items[projectors->count++];
         const struct projector_store_ops *ops = ops_of(views_all[i], store, config);
+        const struct pace *pace = pace_of(views_all[i], ops);
         *projector = (struct projector){.all = projectors,
                                         .waker = PROJECTOR_WAKER_INIT,
                                         .status = PROJECTOR_STATUS_INIT,
@@ -106,9 +115,10 @@ static void add_store(struct projectors *projectors, enum process_store store, c
                                       .shop = config->shop,
                                       .status = &projector->status,
                                       .waker = &projector->waker,
-                                      .linger_ms = linger_of(views_all[i], ops)};
-        if (store == PROCESS_POSTGRES && views_all[i] == &view_products)
-            projector->config.batch_max = PRODUCTS_BATCH_MAX;
+                                      .batch_max = pace->batch_max,
+                                      .linger_ms = pace->linger_ms,
+                                      .busy_records = pace->busy_records,
+                                      .busy_linger_ms = pace->busy_linger_ms};
     }
 }
 

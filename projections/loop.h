@@ -40,7 +40,9 @@ struct projector_config {
     struct projector_waker *waker;   /* NULL: `stop` is seen within PROJECTOR_POLL_MS */
     size_t batch_max;                /* records per poll; 0: 1,000 */
     int64_t look_ms;                 /* how often it looks whether the store still has what it had; 0: 5,000 */
-    int64_t linger_ms; /* at least this long between polls that find something: larger batches, less work */
+    int64_t linger_ms;   /* at least this long after a poll that found something: larger batches, less work */
+    size_t busy_records; /* after a poll that found so many, at least busy_linger_ms; 0: no difference */
+    int64_t busy_linger_ms;
     /* Told when a shard was read and goes on from there, and when it is halted, for /readyz and tests. On the loop's
      * thread. May be NULL. */
     void (*shard_changed)(void *user, int32_t shard, bool running, const struct err *why_halted);
@@ -56,7 +58,7 @@ enum { PROJECTOR_POLL_MS = 250 };
  * they must be. */
 CHECK_RESULT bool projector_run(struct log *log, const struct projector_config *config, const atomic_bool *stop,
                                 struct err *err);
-/* The same for several views of one store (the same ops, URL and linger_ms) in one thread: less work, because what they
+/* The same for several views of one store (the same ops and URL) in one thread: less work, because what they
  * load and save is one round trip. Each keeps its own positions, group and waker. */
 CHECK_RESULT bool projector_run_together(struct log *log, const struct projector_config *const *configs, size_t count,
                                          const atomic_bool *stop, struct err *err);

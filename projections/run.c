@@ -11,13 +11,12 @@ struct member {
     struct projector projector;
     struct log_batch records; /* of this round; none: it has no part in it */
     struct batch *batch;
-    int64_t poll_at_us; /* not polled before: the last poll failed */
+    int64_t poll_at_us; /* not polled before: the last poll failed, or more is to come together */
 };
 
 struct team {
     const atomic_bool *stop;
     const struct projector_store_ops *ops;
-    int64_t linger_ms;
     struct member *members;
     size_t count;
     struct store_part *parts; /* of this round, one per member that has records */
@@ -57,8 +56,10 @@ static void wait_until_notified(struct team *team, int64_t timeout_ms) {
 /* ---- a round ---- */
 
 static void forget_round(struct team *team, const struct err *err, const char *event) {
-    for (size_t i = 0; i < team->part_count; i++)
+    for (size_t i = 0; i < team->part_count; i++) {
         projector_store_failed(&team->part_of[i]->projector, err, event);
+        team->part_of[i]->poll_at_us = 0;
+    }
 }
 
 static void begin_round(struct team *team) {
@@ -136,16 +137,28 @@ static void handle(struct team *team) {
 
 /* ---- polling ---- */
 
+/* Where much comes, more will: then a row is written once for more of it. */
+static int64_t linger_us(const struct projector_config *config, size_t records) {
+    bool busy = config->busy_records && records >= config->busy_records;
+    return (busy ? config->busy_linger_ms : config->linger_ms) * 1000;
+}
+
 /* False: there is more than it could take. */
 static bool member_poll(struct member *member) {
     struct projector *projector = &member->projector;
     struct err err = {0};
     size_t max = projector_batch_max(projector);
     member->records = (struct log_batch){0};
-    if (clock_monotonic_us() < member->poll_at_us)
+    int64_t now_us = clock_monotonic_us();
+    if (now_us < member->poll_at_us)
         return true;
-    if (log_consumer_poll(projector->consumer, max, 0, &member->records, &err))
-        return member->records.count < max;
+    if (log_consumer_poll(projector->consumer, max, 0, &member->records, &err)) {
+        if (member->records.count == max)
+            return false;
+        if (member->records.count)
+            member->poll_at_us = now_us + linger_us(projector->config, member->records.count);
+        return true;
+    }
     member->records = (struct log_batch){0};
     if (!projector_poll_failed(projector, &err))
         member->poll_at_us = projector->retry_at_us;
@@ -175,10 +188,28 @@ static bool any_to_read(const struct team *team) {
     return false;
 }
 
-static void linger(const struct team *team, int64_t until_us) {
-    int64_t left_ms;
-    while (!stopping(team) && (left_ms = (until_us - clock_monotonic_us()) / 1000) > 0)
+static int64_t ms_until(int64_t time_us) {
+    return (time_us - clock_monotonic_us() + 999) / 1000;
+}
+
+/* Until the first member that found something may be polled again, or another would have been, had it found any. */
+static void linger(const struct team *team, int64_t since_us) {
+    int64_t until_us = INT64_MAX, left_ms;
+    for (size_t i = 0; i < team->count; i++) {
+        const struct member *member = &team->members[i];
+        int64_t own_us = member->records.count ? member->poll_at_us : since_us + linger_us(member->projector.config, 0);
+        until_us = own_us < until_us ? own_us : until_us;
+    }
+    while (!stopping(team) && (left_ms = ms_until(until_us)) > 0)
         clock_sleep_ms(left_ms < NAP_MS ? left_ms : NAP_MS);
+}
+
+static void wait_for_any(struct team *team, int64_t timeout_ms) {
+    for (size_t i = 0; i < team->count; i++) {
+        int64_t own_ms = ms_until(team->members[i].poll_at_us);
+        timeout_ms = own_ms > 0 && own_ms < timeout_ms ? own_ms : timeout_ms;
+    }
+    wait_until_notified(team, timeout_ms);
 }
 
 static void step(struct team *team) {
@@ -190,12 +221,12 @@ static void step(struct team *team) {
     }
     if (!found) {
         if (!any_to_read(team))
-            wait_until_notified(team, timeout_ms);
+            wait_for_any(team, timeout_ms);
         return;
     }
     handle(team);
     if (all)
-        linger(team, since_us + team->linger_ms * 1000);
+        linger(team, since_us);
 }
 
 /* ---- from start to stop ---- */
@@ -222,7 +253,6 @@ static void team_open(struct team *team, const struct projector_config *config, 
     pthread_condattr_t monotonic;
     *team = (struct team){.stop = stop,
                           .ops = config->store,
-                          .linger_ms = config->linger_ms,
                           .members = mem_zalloc(count * sizeof(team->members[0])),
                           .parts = mem_zalloc(count * sizeof(team->parts[0])),
                           .part_of = mem_zalloc(count * sizeof(team->part_of[0]))};

@@ -149,3 +149,14 @@ bool sqlog_part_check(const struct sqlog_part *part, struct err *err) {
            err_set(err, ERR_CORRUPT, "the %lld records from offset %lld on are damaged", (long long)part->count,
                    (long long)part->base);
 }
+
+struct sqlog_commit *sqlog_commit_of_part(const struct sqlog_commit *commit, const struct sqlog_part *part) {
+    struct sqlog_commit *copy = commit_alloc(1, part->records.len);
+    copy->id = commit->id;
+    copy->time_us = commit->time_us;
+    copy->made_here = true;
+    copy->parts[0] = *part;
+    copy->parts[0].records.ptr = copy->bytes;
+    memcpy(copy->bytes, part->records.ptr, part->records.len);
+    return copy;
+}

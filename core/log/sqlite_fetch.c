@@ -1,5 +1,5 @@
-/* How records get from the tail or the database into a consumer's poll, without being copied: the commits that they
- * point into are held until the next poll. */
+/* How records get from the tail or the database into a consumer's poll, mostly without being copied: the commits that
+ * they point into are held until the next poll. */
 #include "core/log/sqlite_internal.h"
 
 #include <stdlib.h>
@@ -126,12 +126,26 @@ static const struct sqlog_part *part_find(const struct sqlog_commit *commit, con
     return NULL;
 }
 
-static bool part_enter(struct sqlog_read *read, struct sqlog_commit *commit, struct err *err) {
+/* A commit that has left the tail may be held by this reader alone, for the sake of a few of its records. */
+static bool copied(const struct sqlog_consumer *consumer, const struct sqlog_commit *commit,
+                   const struct sqlog_part *part) {
+    return commit == consumer->row && part->records.len < commit->len / 2;
+}
+
+/* Takes the reference over, but when it fails. */
+static bool part_enter(struct sqlog_consumer *consumer, struct sqlog_read *read, struct sqlog_commit *commit,
+                       struct err *err) {
     const struct sqlog_part *part = part_find(commit, read);
     if (!part)
         return err_set(err, ERR_CORRUPT, "commit %lld does not hold it", (long long)commit->id);
     if (!commit->made_here && !sqlog_part_check(part, err))
         return false;
+    if (copied(consumer, commit, part)) {
+        struct sqlog_commit *whole = commit;
+        commit = sqlog_commit_of_part(whole, part);
+        part = commit->parts;
+        sqlog_commit_unref(whole);
+    }
     struct str rest = part->records;
     for (int64_t offset = part->base; offset < read->offset; offset++)
         if (!record_skip(&rest, err))
@@ -146,7 +160,7 @@ static bool commit_enter(struct sqlog_consumer *consumer, struct sqlog_read *rea
     struct sqlog_commit *commit;
     if (!commit_fetch(consumer, read->run[read->run_at].commit, &commit, err))
         return false;
-    if (part_enter(read, commit, err))
+    if (part_enter(consumer, read, commit, err))
         return true;
     sqlog_commit_unref(commit);
     return false;

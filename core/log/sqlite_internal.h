@@ -293,6 +293,8 @@ void sqlog_commit_seal(struct sqlog_commit *commit);
 CHECK_RESULT bool sqlog_commit_parse(int64_t id, int64_t time_us, const void *bytes, size_t len,
                                      struct sqlog_commit **ret, struct err *err);
 CHECK_RESULT bool sqlog_part_check(const struct sqlog_part *part, struct err *err);
+/* A copy of one part, which was checked, as a commit of its own. */
+struct sqlog_commit *sqlog_commit_of_part(const struct sqlog_commit *commit, const struct sqlog_part *part);
 struct sqlog_commit *sqlog_commit_ref(struct sqlog_commit *commit);
 void sqlog_commit_unref(struct sqlog_commit *commit); /* NULL is fine */
 
