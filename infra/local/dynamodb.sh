@@ -30,9 +30,24 @@ dynamodb_start() {
     done
 }
 
-# dynamodb_table NAME: as infra/aws/data.yaml makes it.
+# dynamodb_table NAME: as infra/aws/data.yaml makes those of claims and views.
 dynamodb_table() {
     dynamodb_call CreateTable "{\"TableName\": \"$1\", \"BillingMode\": \"PAY_PER_REQUEST\",
         \"AttributeDefinitions\": [{\"AttributeName\": \"id\", \"AttributeType\": \"S\"}],
         \"KeySchema\": [{\"AttributeName\": \"id\", \"KeyType\": \"HASH\"}]}" >/dev/null || die "no table $1 can be made"
+}
+
+# dynamodb_table_sessions NAME: as infra/aws/data.yaml makes that of sessions.
+dynamodb_table_sessions() {
+    dynamodb_call CreateTable "{\"TableName\": \"$1\", \"BillingMode\": \"PAY_PER_REQUEST\",
+        \"AttributeDefinitions\": [{\"AttributeName\": \"kind\", \"AttributeType\": \"S\"},
+            {\"AttributeName\": \"id\", \"AttributeType\": \"S\"}, {\"AttributeName\": \"revoked_us\", \"AttributeType\": \"N\"}],
+        \"KeySchema\": [{\"AttributeName\": \"kind\", \"KeyType\": \"HASH\"}, {\"AttributeName\": \"id\", \"KeyType\": \"RANGE\"}],
+        \"LocalSecondaryIndexes\": [{\"IndexName\": \"by_time\",
+            \"KeySchema\": [{\"AttributeName\": \"kind\", \"KeyType\": \"HASH\"},
+                {\"AttributeName\": \"revoked_us\", \"KeyType\": \"RANGE\"}],
+            \"Projection\": {\"ProjectionType\": \"INCLUDE\", \"NonKeyAttributes\": [\"expires_at\"]}}]}" >/dev/null &&
+        dynamodb_call UpdateTimeToLive "{\"TableName\": \"$1\",
+            \"TimeToLiveSpecification\": {\"AttributeName\": \"expires_at\", \"Enabled\": true}}" >/dev/null ||
+        die "no table $1 can be made"
 }

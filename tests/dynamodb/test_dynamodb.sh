@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ctest: TIMEOUT=900 RUN_SERIAL=ON
-# Cart views and recommendations in DynamoDB, against Amazon's DynamoDB Local, with signed requests: the projector's suite;
-# then a shop whose process is killed hard while it writes them.
+# Cart views, recommendations and revoked sessions in DynamoDB, against Amazon's DynamoDB Local, with signed requests: the
+# projector's suite and that of sessions; then a shop whose process is killed hard while it writes them.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 . "$tools/dynamodb.sh"
@@ -19,13 +19,21 @@ trap 'exit 143' INT TERM HUP
 dynamodb_start
 [ -n "${ORDERLOG_TEST_REDIS_URL:-}" ] || fail "ORDERLOG_TEST_REDIS_URL is not set: tests/run sets it"
 "$ORDERLOG_BUILD/tests/dynamodb_store"
+dynamodb_table_sessions sessions-suite
+ORDERLOG_TEST_SESSIONS_URL=dynamodb://sessions-suite TMPDIR=$logs "$ORDERLOG_BUILD/tests/test_sessions_http"
 
 dynamodb_table views
-export ORDERLOG_VIEWS_URL=dynamodb://views
+dynamodb_table_sessions sessions
+export ORDERLOG_VIEWS_URL=dynamodb://views ORDERLOG_SESSIONS_URL=dynamodb://sessions
 rm -rf "$logs" # the server goes on writing there, and nobody reads it
 server=$dynamodb_pid
 guests+=("$server")
 flow_start
+session() { curl -sf -X POST "$ORDERLOG_API/v1/sessions" | python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])'; }
+# session_call METHOD PATH TOKEN: the status.
+session_call() { curl -s -m 60 -o /dev/null -w '%{http_code}' -X "$1" -H "Authorization: Bearer $3" "$ORDERLOG_API$2"; }
+gone=$(session) kept=$(session)
+[ "$(session_call DELETE /v1/sessions/current "$gone")" = 204 ] || fail "a session is not revoked"
 feed_start 60 4
 await_orders 12
 kill_hard up
@@ -46,9 +54,23 @@ orders = [item["orders"] for item in answer["items"]]
 sys.exit(answer["sku"] != sys.argv[2] or not orders or orders != sorted(orders, reverse=True) or min(orders) < 1)
 PY
 
-# While DynamoDB is away, PostgreSQL's rows are shown.
+# What was revoked is known to who started since, from DynamoDB, where it ends with its token, and not from PostgreSQL.
+[ "$(session_call GET /v1/orders "$gone")$(session_call GET /v1/orders "$kept")" = 401200 ] || fail "a revoked session is good again"
+[ "$(view "SELECT to_regclass('sessions.revoked') IS NULL")" = t ] || fail "sessions are in PostgreSQL as well"
+dynamodb_call Scan '{"TableName": "sessions"}' >"$dir/sessions.json"
+python3 - "$dir/sessions.json" "$gone" <<'PY' || fail "the sessions in DynamoDB: $(<"$dir/sessions.json")"
+import base64, json, sys
+(item,) = json.load(open(sys.argv[1]))["Items"]
+payload = sys.argv[2].split(".")[1]
+expires = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode().split(":")[1]
+sys.exit(item["expires_at"] != {"N": expires} or set(item) != {"kind", "id", "revoked_us", "expires_at"} or len(item["id"]["S"]) != 32)
+PY
+
+# While DynamoDB is away, PostgreSQL's rows are shown, and no session can be revoked.
 kill -STOP "$server"
 stopped+=("$server")
 curl -sf -m 60 "$ORDERLOG_API/v1/products/$sku/recommendations?limit=100" >"$dir/away.json" || fail "nothing is shown without DynamoDB"
 cmp "$dir/together.json" "$dir/away.json" || fail "something else is shown without DynamoDB"
+[ "$(session_call DELETE /v1/sessions/current "$kept")" = 503 ] || fail "a session is revoked without DynamoDB"
+[ "$(session_call GET /v1/orders "$gone")$(session_call GET /v1/orders "$kept")" = 401200 ] || fail "without DynamoDB it is not as before"
 kill -CONT "$server"

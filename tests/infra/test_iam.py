@@ -73,16 +73,21 @@ def compare_topics(flat):
             yield f"{name}: may read personal data"
 
 
-def compare_views(flat):
-    """The parts of the transactions that the code makes, and what else it calls."""
+def dynamodb_calls(code):
+    return {name for name in re.findall(r'"([A-Z]\w+)"', code) if re.fullmatch(r"(Batch)?(Get|Put|Update|Delete)Items?|Query|Scan", name)}
+
+
+def compare_tables(flat):
+    """The parts of the transactions that the code makes, and what else it calls; and each of a table that it is of."""
     code = "".join(topics.code(f"projections/{name}.c") for name in ("dynamodb_items", "dynamodb_store", "views_dynamodb"))
-    calls = {name for name in re.findall(r'"([A-Z]\w+)"', code) if re.fullmatch(r"(Batch)?(Get|Put|Update|Delete)Items?|Query|Scan", name)}
+    calls, sessions = dynamodb_calls(code), dynamodb_calls(topics.code("api/revoked_dynamodb.c"))
     parts = {name.removesuffix("Item") + "Item" for name in re.findall(r'"(Put|Update|Delete|ConditionCheck)"', code)}
-    for name, wanted in (("ProjectRedis", calls | parts), ("Api", calls)):
+    for name, table, wanted in (("ProjectRedis", "Views", calls | parts), ("Api", "Views", calls), ("Api", "Sessions", sessions)):
         found = {action.split(":")[1] for s in statements(flat[f"Access.{name}Policy"]["Properties"]["PolicyDocument"])
-                 for action in as_list(s["Action"]) if action.startswith("dynamodb:")}
+                 for action in as_list(s["Action"]) if action.startswith("dynamodb:")
+                 and all(f"Data.{table}:" in resource for resource in as_list(s["Resource"]))}
         if found != wanted or not wanted:
-            yield f"{name}: its code calls {sorted(wanted)} of DynamoDB; its policy lets it {sorted(found)}"
+            yield f"{name}: its code calls {sorted(wanted)} of {table}; its policy lets it {sorted(found)}"
 
 
 def audit(flat, excused):
@@ -120,7 +125,7 @@ def main():
         wrong += [f"{runtime}: {text}" for text in audit(flat, excused)]
     wrong += [f"'{word}' is excused in vain" for word in NOT_HEEDED.keys() - excused]
     wrong += compare_topics(flat)
-    wrong += compare_views(flat)
+    wrong += compare_tables(flat)
     # Both can fail.
     planted = parliament.analyze_policy_string(json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": ["s3:GetObjekt"], "Resource": "*"}]})).findings

@@ -29,7 +29,7 @@ GIVEN = {"Size": "production", "AlarmEmail": "ops@example.com",
          "DatabaseSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds-1",
          "RedisSecretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:redis-1"}
 FROM = {"KeyArn": "KeyArn", "Vpc": "Vpc", "PrivateSubnets": "PrivateSubnets", "RouteTables": "RouteTables", "DataSubnets": "DataSubnets",
-        "ClaimsArn": "ClaimsArn", "ViewsArn": "ViewsArn", "ArchiveBucket": "Archive", "LogGroupId": "Log", "DatabaseGroupId": "Database", "RedisGroupId": "Redis"}
+        "ClaimsArn": "ClaimsArn", "SessionsArn": "SessionsArn", "ViewsArn": "ViewsArn", "ArchiveBucket": "Archive", "LogGroupId": "Log", "DatabaseGroupId": "Database", "RedisGroupId": "Redis"}
 
 
 def without(template):
@@ -130,14 +130,17 @@ def tables(made):
     dynamo = boto3.client("dynamodb")
     for name in ("Claims", "Sessions", "Views"):
         table = dynamo.describe_table(TableName=made[name])["Table"]
-        if table["BillingModeSummary"]["BillingMode"] != "PAY_PER_REQUEST" or table["KeySchema"] != [
-                {"AttributeName": "id", "KeyType": "HASH"}]:
+        given = templates.flatten("production", "ec2")[f"Data.{name}"]["Properties"]
+        if table["BillingModeSummary"]["BillingMode"] != "PAY_PER_REQUEST" or table["KeySchema"] != given["KeySchema"]:
             yield f"{name}: {table}"
+        indexes = [{key: index[key] for key in ("IndexName", "KeySchema", "Projection")}
+                   for index in table.get("LocalSecondaryIndexes", [])]
+        if indexes != given.get("LocalSecondaryIndexes", []):
+            yield f"{name}: its indexes are {indexes}"
         if name == "Views":
             continue
         # Left out by CloudFormation in moto as well.
-        given = templates.flatten("production", "ec2")[f"Data.{name}"]["Properties"]["TimeToLiveSpecification"]
-        dynamo.update_time_to_live(TableName=made[name], TimeToLiveSpecification=given)
+        dynamo.update_time_to_live(TableName=made[name], TimeToLiveSpecification=given["TimeToLiveSpecification"])
         if dynamo.describe_time_to_live(TableName=made[name])["TimeToLiveDescription"]["TimeToLiveStatus"] != "ENABLED":
             yield f"{name}: nothing in it ends"
 

@@ -148,6 +148,7 @@ def settings(root, machine, environment):
                         "ORDERLOG_MAIL_FROM": "orders@shop.example.com" if notifies else None,
                         "DATABASE_URL": "postgresql://db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
                         "DATABASE_PASSWORD": "secretsmanager:rds!1#password",
+                        "ORDERLOG_SESSIONS_URL": "dynamodb://orderlog-sessions" if machine == "api" else None,
                         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}.items():
         if lines.get(name) != value:
             yield f"settings on {machine}: {name} is {lines.get(name)}"
