@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 import uuid
 
@@ -124,6 +125,9 @@ def shop(caller):
     _, _, page = caller.call("GET", "/v1/products?limit=1")
     product = json.loads(page)["items"][0]
     operator(f"/v1/inventory/{product['sku']}/receipts", {"quantity": 5, "location": "main"})
+    deadline = time.monotonic() + 120  # the page does not look again; the receipt's own wait may run out before it shows
+    while json.loads(caller.call("GET", f"/v1/products/{product['sku']}")[2])["available"] < 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
     with Browser(CERTIFICATE, FOLDER) as browser:
         buy = f"#products button[data-sku={json.dumps(product['sku'])}]"
         browser.open(f"https://localhost:{PORT}/")

@@ -1,8 +1,7 @@
 /* Sessions that are revoked: which tokens are good no more, where, and what if the store is away. With
  * ORDERLOG_TEST_SESSIONS_URL in DynamoDB (tests/dynamodb runs it so), else in PostgreSQL. */
+#include "call.h"
 #include "refusal.h"
-
-#include <pthread.h>
 
 #include "api/auth.h"
 #include "api/revoked_store.h"
@@ -293,6 +292,25 @@ static void all_pages_are_read(void **state) {
     dynamodb_close(db);
 }
 
+static void a_wrong_url_is_refused(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"redis://x", "dynamodb://", "dynamodb://a/b", "postgresql://x"};
+    const char *url;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct err err = {0};
+        setenv("ORDERLOG_SESSIONS_URL", wrong[i], 1);
+        assert_false(sessions_url_load("postgresql:///shop", &url, &err));
+        assert_int_equal(err.kind, ERR_CONFIG);
+        assert_non_null(strstr(err.detail, "ORDERLOG_SESSIONS_URL"));
+    }
+    setenv("ORDERLOG_SESSIONS_URL", "dynamodb://sessions", 1);
+    MUST(sessions_url_load("postgresql:///shop", &url, err));
+    assert_string_equal(url, "dynamodb://sessions");
+    unsetenv("ORDERLOG_SESSIONS_URL");
+    MUST(sessions_url_load("postgresql:///shop", &url, err));
+    assert_string_equal(url, "postgresql:///shop");
+}
+
 /* ---- without its store ---- */
 
 static void a_server_without_a_store_serves_on(void **state) {
@@ -352,6 +370,88 @@ static void while_the_store_is_away_what_is_known_counts(void **state) {
     server_login(s);
 }
 
+/* Holds up whoever writes into the table. */
+static struct pg *table_hold(void) {
+    struct pg *pg;
+    MUST(pg_open(database_url, NULL, &pg, err));
+    MUST(pg_begin(pg, err));
+    MUST(pg_script(pg, "LOCK TABLE sessions.revoked IN EXCLUSIVE MODE", err));
+    return pg;
+}
+
+static void table_let_go(struct pg *pg) {
+    pg_rollback(pg);
+    pg_close(pg);
+}
+
+static void await_writer(struct pg *pg) {
+    int64_t until_us = clock_monotonic_us() + PATIENCE_MS * INT64_C(1000);
+    for (bool waits = false; !waits;) {
+        PG_RESULT_AUTO *rows = NULL;
+        MUST(pg_exec(
+            pg, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'sessions.revoked'::regclass AND NOT granted)",
+            NULL, &rows, err));
+        waits = pg_get_bool(rows, 0, 0);
+        if (clock_monotonic_us() > until_us)
+            fail_msg("nobody writes into sessions.revoked");
+    }
+}
+
+static void a_store_that_hangs_holds_nobody(void **state) {
+    struct server *s = *state;
+    struct api *own = s->api;
+    struct api_config config = s->config;
+    if (!database_url)
+        skip();
+    config.ack_timeout_ms = 200;
+    MUST(api_start(&config, s->log, &s->api, err));
+    struct pg *held = table_hold();
+    expect_refused(
+        s, (struct refused){"DELETE", "/v1/sessions/current", s->shopper, NULL, NULL, 503, "store-unavailable", NULL});
+    expect_good(s, s->shopper);
+    table_let_go(held);
+    long status = 503; /* what hung may be done since: then it is 401 */
+    for (int64_t until_us = clock_monotonic_us() + PATIENCE_MS * INT64_C(1000);
+         status == 503 && clock_monotonic_us() < until_us;)
+        status = sign_out(s, s->shopper).status;
+    assert_true(status == 204 || status == 401);
+    expect_refused_everywhere(s, s->shopper);
+    api_stop(s->api);
+    s->api = own;
+    server_login(s);
+}
+
+struct held {
+    struct pg *pg;
+    struct call *call;
+};
+
+static void *let_go_once_answered(void *user) {
+    const struct held *held = user;
+    while (!atomic_load(&held->call->answered))
+        clock_sleep_ms(5);
+    table_let_go(held->pg);
+    return NULL;
+}
+
+static void who_waits_when_the_server_stops_is_answered(void **state) {
+    struct server *s = *state;
+    struct api *own = s->api;
+    pthread_t thread;
+    if (!database_url)
+        skip();
+    MUST(api_start(&s->config, s->log, &s->api, err));
+    struct held held = {.pg = table_hold()};
+    held.call =
+        call_start_ask(s, (struct ask){.method = "DELETE", .path = "/v1/sessions/current", .token = s->shopper});
+    await_writer(held.pg);
+    assert_int_equal(pthread_create(&thread, NULL, let_go_once_answered, &held), 0);
+    api_stop(s->api);
+    pthread_join(thread, NULL);
+    expect_problem(s, call_end(held.call), 503, "store-unavailable", NULL);
+    s->api = own;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_revoked_token_is_refused_everywhere),
@@ -362,8 +462,11 @@ int main(void) {
         cmocka_unit_test(what_is_added_again_changes_nothing),
         cmocka_unit_test(no_token_is_stored),
         cmocka_unit_test(all_pages_are_read),
+        cmocka_unit_test(a_wrong_url_is_refused),
         cmocka_unit_test(a_server_without_a_store_serves_on),
         cmocka_unit_test(while_the_store_is_away_what_is_known_counts),
+        cmocka_unit_test(a_store_that_hangs_holds_nobody),
+        cmocka_unit_test(who_waits_when_the_server_stops_is_answered),
     };
     if (!getenv("ORDERLOG_TEST_SESSIONS_URL") && !database_is_there())
         return TEST_SKIPPED;

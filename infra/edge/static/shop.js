@@ -35,6 +35,8 @@ async function call(method, path, { body, key, anonymous } = {}) {
   const text = await answer.text();
   let value;
   try { value = text ? JSON.parse(text) : {}; } catch { value = { title: `refused (${answer.status})` }; }
+  // A session that was revoked: whoever goes on is another guest.
+  if (answer.status === 401) localStorage.removeItem("session");
   if (!answer.ok) throw new Refusal(value);
   return value;
 }
