@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ctest: TIMEOUT=900 RUN_SERIAL=ON
 # Cart views, recommendations and revoked sessions in DynamoDB, against Amazon's DynamoDB Local, with signed requests: the
-# projector's suite and that of sessions; then a shop whose process is killed hard while it writes them.
+# projector's suite and those of sessions; then a shop whose process is killed hard while it writes them.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 . "$tools/dynamodb.sh"
@@ -20,7 +20,9 @@ dynamodb_start
 [ -n "${ORDERLOG_TEST_REDIS_URL:-}" ] || fail "ORDERLOG_TEST_REDIS_URL is not set: tests/run sets it"
 "$ORDERLOG_BUILD/tests/dynamodb_store"
 dynamodb_table_sessions sessions-suite
-ORDERLOG_TEST_SESSIONS_URL=dynamodb://sessions-suite TMPDIR=$logs "$ORDERLOG_BUILD/tests/test_sessions_http"
+for suite in sessions sessions_store; do
+    ORDERLOG_TEST_SESSIONS_URL=dynamodb://sessions-suite TMPDIR=$logs "$ORDERLOG_BUILD/tests/test_${suite}_http"
+done
 
 dynamodb_table views
 dynamodb_table_sessions sessions

@@ -4,8 +4,6 @@
 #include "refusal.h"
 
 #include "api/auth.h"
-#include "api/revoked_store.h"
-#include "core/aws/dynamodb.h"
 #include "core/store/pg.h"
 #include "tests/support/database.h"
 
@@ -174,67 +172,6 @@ static void other_instances_learn_of_it(void **state) {
 
 /* ---- the store ---- */
 
-static struct revoked_id id_like(uint8_t byte, int64_t expires_s) {
-    struct revoked_id id = {.expires_s = expires_s};
-    memset(id.bytes, byte, sizeof id.bytes);
-    random_bytes(id.bytes + 1, sizeof id.bytes - 1);
-    return id;
-}
-
-/* What a read has of this id: its end, 0: nothing. */
-static int64_t expires_in(const struct revoked_list *list, const struct revoked_id *id) {
-    int64_t expires_s = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        if (memcmp(list->items[i].bytes, id->bytes, sizeof id->bytes) != 0)
-            continue;
-        assert_int_equal(expires_s, 0); /* once only */
-        expires_s = list->items[i].expires_s;
-    }
-    return expires_s;
-}
-
-static void expect_read(struct revoked_store *store, const struct revoked_id *ids, size_t count) {
-    struct revoked_list list = {0};
-    MUST(store->ops->read(store, &list, err));
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(expires_in(&list, &ids[i]), ids[i].expires_s);
-    free(list.items);
-}
-
-/* The first read has all. */
-static void expect_stored(const struct revoked_id *ids, size_t count) {
-    struct revoked_store *store;
-    MUST(revoked_store_open(store_url, &store, err));
-    expect_read(store, ids, count);
-    store->ops->close(store);
-}
-
-static void what_is_added_again_changes_nothing(void **state) {
-    (void)state;
-    struct revoked_store *one, *other;
-    int64_t end_s = clock_now_us() / 1000000 + 1000;
-    struct revoked_id ids[] = {id_like(1, end_s), id_like(2, end_s + 1), id_like(3, end_s + 2)};
-    const struct revoked_id again[] = {ids[0], ids[0], ids[1]};
-    MUST(revoked_store_open(store_url, &one, err));
-    MUST(revoked_store_open(store_url, &other, err));
-    MUST(one->ops->add(one, ids, 2, err));
-    expect_read(other, ids, 2);
-    MUST(one->ops->add(one, again, 3, err));
-    MUST(other->ops->add(other, again, 3, err));
-    MUST(one->ops->add(one, &ids[2], 1, err));
-    expect_read(other, &ids[2], 1);
-    struct revoked_id earlier = ids[0];
-    earlier.expires_s -= 500;
-    MUST(one->ops->add(one, &earlier, 1, err));
-    expect_stored(ids, 3);
-    ids[0].expires_s += 500; /* a shopper's later tokens as well */
-    MUST(one->ops->add(one, &ids[0], 1, err));
-    expect_read(other, &ids[0], 1);
-    expect_stored(ids, 3);
-    one->ops->close(one);
-    other->ops->close(other);
-}
-
 static void no_token_is_stored(void **state) {
     (void)state;
     struct pg *pg;
@@ -247,68 +184,6 @@ static void no_token_is_stored(void **state) {
     assert_true(pg_get_i64(rows, 0, 0) > 0);
     assert_int_equal(pg_get_i64(rows, 0, 1), 0);
     pg_close(pg);
-}
-
-static void fill(struct dynamodb *db, const char *table, int calls, int items, size_t id_len) {
-    char id[1024];
-    memset(id, 'x', sizeof id);
-    for (int call = 0; call < calls; call++) {
-        json_t *puts = json_array();
-        for (int i = 0; i < items; i++) {
-            snprintf(id, 9, "%08x", call * items + i);
-            id[8] = 'x';
-            json_array_append_new(puts, json_pack("{s:{s:{s:o, s:o, s:o, s:o}}}", "PutRequest", "Item", "kind",
-                                                  dynamodb_text(STR("revoked")), "id",
-                                                  dynamodb_text((struct str){id, id_len}), "revoked_us",
-                                                  dynamodb_number(clock_now_us()), "expires_at",
-                                                  dynamodb_number(clock_now_us() / 1000000 + 1000)));
-        }
-        struct err why = {0};
-        if (dynamodb_call(db, "BatchWriteItem", json_pack("{s:{s:o}}", "RequestItems", table, puts), NULL, &why) !=
-            DYNAMODB_DONE)
-            fail_msg("%s", why.detail);
-    }
-}
-
-/* An answer of DynamoDB holds 1 MiB: what was revoked last comes behind ids that are as long as they may be. */
-static void all_pages_are_read(void **state) {
-    (void)state;
-    enum { CALLS = 50, ITEMS = 25, LONG = 1000 };
-    int64_t end_s = clock_now_us() / 1000000 + 1000;
-    const struct revoked_id ids[] = {id_like(4, end_s), id_like(5, end_s)};
-    struct dynamodb *db;
-    struct revoked_store *store;
-    const char *table;
-    if (database_url)
-        skip();
-    MUST(dynamodb_table_parse("table", store_url, &table, err));
-    MUST(dynamodb_open(&db, err));
-    MUST(revoked_store_open(store_url, &store, err));
-    MUST(store->ops->add(store, &ids[0], 1, err));
-    fill(db, table, CALLS, ITEMS, LONG);
-    MUST(store->ops->add(store, &ids[1], 1, err));
-    expect_stored(ids, 2);
-    store->ops->close(store);
-    dynamodb_close(db);
-}
-
-static void a_wrong_url_is_refused(void **state) {
-    (void)state;
-    static const char *const wrong[] = {"redis://x", "dynamodb://", "dynamodb://a/b", "postgresql://x"};
-    const char *url;
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        struct err err = {0};
-        setenv("ORDERLOG_SESSIONS_URL", wrong[i], 1);
-        assert_false(sessions_url_load("postgresql:///shop", &url, &err));
-        assert_int_equal(err.kind, ERR_CONFIG);
-        assert_non_null(strstr(err.detail, "ORDERLOG_SESSIONS_URL"));
-    }
-    setenv("ORDERLOG_SESSIONS_URL", "dynamodb://sessions", 1);
-    MUST(sessions_url_load("postgresql:///shop", &url, err));
-    assert_string_equal(url, "dynamodb://sessions");
-    unsetenv("ORDERLOG_SESSIONS_URL");
-    MUST(sessions_url_load("postgresql:///shop", &url, err));
-    assert_string_equal(url, "postgresql:///shop");
 }
 
 /* ---- without its store ---- */
@@ -459,10 +334,7 @@ int main(void) {
         cmocka_unit_test(an_operator_revokes_all_of_a_shopper),
         cmocka_unit_test(who_may),
         cmocka_unit_test(other_instances_learn_of_it),
-        cmocka_unit_test(what_is_added_again_changes_nothing),
         cmocka_unit_test(no_token_is_stored),
-        cmocka_unit_test(all_pages_are_read),
-        cmocka_unit_test(a_wrong_url_is_refused),
         cmocka_unit_test(a_server_without_a_store_serves_on),
         cmocka_unit_test(while_the_store_is_away_what_is_known_counts),
         cmocka_unit_test(a_store_that_hangs_holds_nobody),
