@@ -29,7 +29,7 @@ struct addition {
     request_step *then;
     struct revoked_id id;
     int64_t deadline_us;
-    int refs; /* the request's, and the thread's or queue's */
+    int refs; /* the request's, and that of who has it to do */
     bool landed;
     enum err_kind kind; /* ERR_NONE: the store has it */
     char detail[DETAIL_MAX];
@@ -114,16 +114,21 @@ static void land(struct addition *addition, enum err_kind kind, const char *deta
     MHD_resume_connection(addition->connection);
 }
 
-static void land_overdue(struct addition *addition, int64_t now_us) {
-    if (now_us >= addition->deadline_us)
-        land(addition, ERR_STORE_UNAVAILABLE, "the store of revoked sessions has not answered in time");
+static bool land_overdue(struct addition *addition, int64_t now_us) {
+    if (now_us < addition->deadline_us)
+        return false;
+    land(addition, ERR_STORE_UNAVAILABLE, "the store of revoked sessions has not answered in time");
+    return true;
 }
 
+/* What was not begun is not done any more, so that a store that hangs gathers nothing; all have the same patience. */
 static void land_all_overdue(struct revoked *revoked, int64_t now_us) {
     for (size_t i = 0; i < revoked->batch_count; i++)
-        land_overdue(revoked->batch[i], now_us);
-    for (struct addition *addition = revoked->first; addition; addition = addition->next)
-        land_overdue(addition, now_us);
+        (void)land_overdue(revoked->batch[i], now_us);
+    for (struct addition *addition; (addition = revoked->first) && land_overdue(addition, now_us);) {
+        revoked->first = addition->next;
+        unref(addition);
+    }
 }
 
 void revoked_tick(struct revoked *revoked) {
@@ -331,11 +336,6 @@ static void cond_open(pthread_cond_t *cond) {
 }
 
 static void destroy(struct revoked *revoked) {
-    while (revoked->first) {
-        struct addition *addition = revoked->first;
-        revoked->first = addition->next;
-        unref(addition);
-    }
     revoked->store->ops->close(revoked->store);
     pthread_cond_destroy(&revoked->wake);
     pthread_cond_destroy(&revoked->looked);
