@@ -1,5 +1,6 @@
 """What must hold of the built manifests of infra/k8s: between each other, with infra/aws, and with the code."""
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5@v5.5.0"
 def kustomize():
     """kubectl brings it along; else it is built, once, as the Go module that it is."""
     if shutil.which("kubectl"):
-        return ["kubectl", "kustomize"]
+        return [shutil.which("kubectl"), "kustomize"]
     folder = ROOT / "var" / "kustomize"
     if not (folder / "kustomize").exists():
         if not shutil.which("go"):
@@ -35,6 +36,32 @@ def build_text(overlay):
 
 def build(overlay):
     return list(yaml.safe_load_all(build_text(overlay)))
+
+
+# kubectl as infra/aws/release/ship calls it: what it would apply is kept, and what it would take away is written down.
+KUBECTL = """#!/bin/sh
+case "$1 $2" in
+"kustomize "*) shift; exec %s "$@" ;;
+"apply --filename") cp "$3" "$APPLIED" ;;
+"delete "*) echo "$*" >>"$APPLIED.deleted" ;;
+"get deployments") echo deployment.apps/api ;;
+esac
+"""
+FILLED = {"REPOSITORY": "123456789012.dkr.ecr.us-east-1.amazonaws.com/orderlog", "RELEASE": "0123456789ab", "BROKERS": "b-1.example:9098",
+          "AWS_REGION": "us-east-1", "AWS_ACCOUNT_ID": "123456789012", "DATABASE_HOST": "db.example", "DATABASE_SECRET": "rds-1",
+          "REDIS_HOST": "redis.example", "PROVIDER": "https://api.stripe.com", "TARGETS_ARN": "arn:aws:targets", "ARCHIVE_BUCKET": "archive",
+          **{f"{name}_GROUP_ID": name for name in ("API", "DECIDER", "PAYMENTS", "PROJECT_REDIS", "PROJECT_POSTGRES", "TOPICS", "ARCHIVE")}}
+
+
+def ship(size, folder, **more):
+    """(what infra/aws/release/ship applies with these settings, what it takes away)"""
+    folder = pathlib.Path(folder)
+    (folder / "kubectl").write_text(KUBECTL % " ".join(map(str, kustomize())), encoding="utf-8")
+    (folder / "kubectl").chmod(0o755)
+    subprocess.run([ROOT / "infra/aws/release/ship", size], check=True, env={
+        "PATH": f"{folder}:{os.environ['PATH']}", "HOME": os.environ.get("HOME", "/"), "APPLIED": str(folder / "applied"), **FILLED, **more})
+    return list(yaml.safe_load_all((folder / "applied").read_text(encoding="utf-8"))), \
+        (folder / "applied.deleted").read_text(encoding="utf-8")
 
 
 def kind(objects, *names):
@@ -151,7 +178,7 @@ def secrets(objects):
         for file in set(files) - asked.get(name, set(files)):
             yield f"Secret {name}: no pod reads {file}"
         for file, text in files.items():
-            held = re.fullmatch(r"secretsmanager:(?:(orderlog/\w+)|\$\{DATABASE_SECRET\}#password)", text)
+            held = re.fullmatch(r"secretsmanager:(?:(orderlog/\w+)|(?:\$\{DATABASE_SECRET\}|rds-1)#password)", text)  # filled, or not
             if not held:
                 yield f"Secret {name}: {file} does not stand for a secret of Secrets Manager"
             elif held[1] and held[1] not in names:

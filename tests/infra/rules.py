@@ -1,9 +1,10 @@
 """What must hold of infra/aws, besides what linters know: each rule yields a text for each thing that is wrong."""
 import itertools
 import json
+import re
 
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
-LOG, SQL, REDIS, TLS, HTTP = 9098, 5432, 6379, 443, 8080
+LOG, SQL, REDIS, TLS, HTTP, OTLP = 9098, 5432, 6379, 443, 8080, 4318
 # Who may open a connection to whom: what the code of each process calls, and nothing else.
 CALLS = {
     "Balancer": {"Api": HTTP},
@@ -19,6 +20,7 @@ CALLS = {
     "NotifierMachine": {"Log": LOG, "Database": SQL, "Endpoints": TLS},
     "Log": {"Log": LOG, "Endpoints": TLS},  # Lambda's pollers have the cluster's group
 }
+TRACED = ("Api", "Decider", "Payments", "ProjectRedis", "ProjectPostgres", "Worker", "NotifierMachine")
 PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None, "Archive": None}
 PREFIX_LISTS = {"Firewall.BalancerFromCloudFront": "pl-3b927c52"}
 # The payment provider is called from here; the pipeline talks to registries.
@@ -47,8 +49,10 @@ def _edge(source, target, properties):
     return source, target, port
 
 
-def _wanted_edges(runtime):
+def _wanted_edges(runtime, traces):
     edges = {(f"<Firewall.{a}>", f"<Firewall.{b}>", port) for a, calls in CALLS.items() for b, port in calls.items()}
+    if traces:
+        edges |= {(f"<Firewall.{a}>", "sg-0", OTLP) for a in TRACED}
     incoming, outgoing = set(edges), set(edges)
     if runtime == "eks":
         cluster = "<Eks.Cluster:ClusterSecurityGroupId>"
@@ -57,6 +61,19 @@ def _wanted_edges(runtime):
         incoming.add(("<Pipeline.ShipGroup>", cluster, TLS))
         outgoing |= names
     return incoming, outgoing
+
+
+def shipped(flat):
+    """The settings of infra/aws/release/ship."""
+    return {e["Name"]: e["Value"] for e in flat["Pipeline.Ship"]["Properties"]["Environment"]["EnvironmentVariables"]} \
+        if "Pipeline.Ship" in flat else {}
+
+
+def endpoints(flat):
+    """Where processes are told to tell traces; '' is nowhere."""
+    machines = [p["LaunchTemplateData"].get("UserData", "") for _, p in of_type(flat, "AWS::EC2::LaunchTemplate")]
+    told = [(re.findall(r"^OTEL_EXPORTER_OTLP_ENDPOINT=(.*)$", text, re.M) or [None])[0] for text in machines if "MACHINE=" in text]
+    return told + [shipped(flat).get("TRACES_ENDPOINT")] if shipped(flat) else told
 
 
 def firewall(flat, runtime):
@@ -83,7 +100,7 @@ def firewall(flat, runtime):
             yield f"{name}: {p['GroupId']} may call everybody"
         elif "CidrIp" in p and p["CidrIp"] not in EVERYWHERE or "CidrIpv6" in p:
             yield f"{name}: calls addresses, not groups"
-    for found, wanted, way in zip((incoming, outgoing), _wanted_edges(runtime), ("into", "out of")):
+    for found, wanted, way in zip((incoming, outgoing), _wanted_edges(runtime, any(endpoints(flat))), ("into", "out of")):
         for source, target, port in sorted(found - wanted, key=str):
             yield f"{source} reaches {target} by {port} ({way}): no code of it does"
         for source, target, port in sorted(wanted - found, key=str):
@@ -252,8 +269,10 @@ def roles(flat, runtime):
 RULES = [firewall, reachable, for_everybody, encrypted, permissions, roles]
 
 
-def complaints(flat, runtime, on="lambda"):
-    """`on` is what NotifierOn was."""
+def complaints(flat, runtime, on="lambda", traces=""):
+    """`on` is what NotifierOn was, `traces` TracesEndpoint."""
     from services import one_notifier, services  # its table is long
     found = [f"{rule.__name__}: {text}" for rule in [*RULES, services] for text in rule(flat, runtime)]
+    if set(endpoints(flat)) != {traces}:
+        found.append(f"endpoints: traces are told to {endpoints(flat)}, not to '{traces}'")
     return found + [f"one_notifier: {text}" for text in one_notifier(flat, runtime, on)]

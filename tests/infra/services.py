@@ -2,7 +2,7 @@
 import re
 
 from environment import ROOT
-from rules import of_type, wants
+from rules import of_type, shipped, wants
 
 
 def services(flat, runtime):
@@ -141,8 +141,7 @@ NOTIFIED = {"Orders": "shop.order.events.v1", "Payments": "shop.payment.events.v
 
 def one_notifier(flat, runtime, on):
     """Where NotifierOn says, and nowhere else: claims are in different places, so that of two each would send every mail."""
-    given = {e["Name"]: e["Value"] for e in shipped(flat)}
-    runs = {"lambda": "Notifier.Notifier" in flat, "machines": "Ec2.NotifierMachines" in flat, "pods": bool(given.get("MAIL_FROM"))}
+    runs = {"lambda": "Notifier.Notifier" in flat, "machines": "Ec2.NotifierMachines" in flat, "pods": bool(shipped(flat).get("MAIL_FROM"))}
     wanted = {"none": set(), "lambda": {"lambda"}, "processes": {"machines" if runtime == "ec2" else "pods"}}[on]
     found = {place for place, there in runs.items() if there}
     if found != wanted:
@@ -159,16 +158,12 @@ def notifier(flat):
                          DestinationConfig__OnFailure__Destination="<Notifier.Failures:Arn>")
 
 
-def shipped(flat):
-    return flat["Pipeline.Ship"]["Properties"]["Environment"]["EnvironmentVariables"] if "Pipeline.Ship" in flat else []
-
-
 def ship(flat):
     """What infra/aws/release/ship wants to know, somebody tells it: the project, its buildspec, or CodeBuild itself."""
     spec = (ROOT / "infra/aws/buildspec-eks.yml").read_text(encoding="utf-8")
-    asked = re.search(r"wanted=\(([^)]*)\)", (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8"))[1].split()
-    asked += re.findall(r'release/ship "\$(\w+)"', spec)
-    told = {e["Name"] for e in shipped(flat)} | set(re.findall(r"\b([A-Z_]+)=", spec)) | {"AWS_REGION"}
+    names = re.findall(r"(?:wanted|optional)=\(([^)]*)\)", (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8"))
+    asked = " ".join(names).split() + re.findall(r'release/ship "\$(\w+)"', spec)
+    told = shipped(flat).keys() | set(re.findall(r"\b([A-Z_]+)=", spec)) | {"AWS_REGION"}
     for name in asked:
         if name not in told:
             yield f"Pipeline.Ship: nobody tells infra/aws/release/ship what {name} is"

@@ -12,7 +12,7 @@ PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Pa
           "AWS::URLSuffix": "amazonaws.com", "AWS::NoValue": None}
 GIVEN = {"Domain": "shop.example.com", "HostedZone": "Z0000000000000000000", "AlarmEmail": "ops@example.com",
          "Connection": "arn:aws:codeconnections:us-east-1:123456789012:connection/c", "SourceRepository": "shop/orderlog",
-         "Image": "ami-0123456789abcdef0", "NotifierPackage": "notifier.zip"}
+         "Image": "ami-0123456789abcdef0", "NotifierPackage": "notifier.zip", "CollectorGroup": "sg-0"}
 NOTIFIERS = ("none", "lambda", "processes")
 
 
@@ -160,10 +160,10 @@ def _policies(value):
     return value
 
 
-def flatten(size, runtime, templates=None, notifier="lambda"):
+def flatten(size, runtime, templates=None, notifier="lambda", traces=""):
     """{'Stack.Resource': {'Type', 'Properties', …}} of the whole, as deployed with these parameters."""
     templates = templates or load_all()
-    given = {**GIVEN, "Size": size, "Runtime": runtime, "NotifierOn": notifier}
+    given = {**GIVEN, "Size": size, "Runtime": runtime, "NotifierOn": notifier, "TracesEndpoint": traces}
     root = Stack("main", templates["main.yaml"], given)
     flat = {}
     waiting = dict(root.resources())

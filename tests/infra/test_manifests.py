@@ -3,6 +3,7 @@
 """infra/k8s, built: Kubernetes's own schemas take it strictly, its parts fit to each other, to infra/aws and to the code, and
 what is changed for the worse is found."""
 import copy
+import itertools
 import os
 import pathlib
 import subprocess
@@ -89,6 +90,26 @@ def image():
             yield f"image: orderlog does not run in it: {done.stderr}"
 
 
+def shipped():
+    """infra/aws/release/ship applies what it is asked for, with nothing left open, and takes away what it is not asked for."""
+    for mail, traces in itertools.product(("", "shop@example.com"), ("", "http://collector.example.com:4318")):
+        what = f"ship with MAIL_FROM={mail} TRACES_ENDPOINT={traces}"
+        with tempfile.TemporaryDirectory() as folder:
+            objects, deleted = manifests.ship("small", folder, MAIL_FROM=mail, TRACES_ENDPOINT=traces, TRACES_RATIO="0.05" if traces else "")
+        yield from (f"{what}: {text}" for text in [*valid(objects), *manifests.complaints(objects)])
+        settings = next(o["data"] for name, o in manifests.kind(objects, "ConfigMap").items() if name.startswith("settings"))
+        if settings["OTEL_EXPORTER_OTLP_ENDPOINT"] != traces or "${" in str(objects):
+            yield f"{what}: the settings are {settings}"
+        if ("consume-notifier" in manifests.pods(objects)) != bool(mail) or ("consume-notifier" in deleted) == bool(mail):
+            yield f"{what}: the notifier is not what was asked for; taken away was {deleted}"
+        policy = manifests.kind(objects, "NetworkPolicy").get("traces")
+        if bool(policy) != bool(traces) or ("networkpolicy traces" in deleted) == bool(traces):
+            yield f"{what}: the way to the collector is {policy}; taken away was {deleted}"
+        for name, (labels, _) in manifests.pods(objects).items() if policy else []:
+            if manifests.chosen(policy["spec"]["podSelector"], labels) != (name not in ("topics", "archive")):
+                yield f"{what}: {name} may reach the collector, or not, as it should not be"
+
+
 def main():
     wrong = []
     sizes = {"small": 6, "small-mail": 7, "production": 10, "production-mail": 11}
@@ -103,6 +124,7 @@ def main():
         found = [*valid(o for o, before in zip(changed, objects) if o != before), *manifests.complaints(changed)]
         if not any(word in text for text in found):
             wrong.append(f"not found: {what}; said was {found or 'nothing'}")
+    wrong += shipped()
     wrong += image()
     print("\n".join(wrong))
     print(f"{len(MUTATIONS)} mutations, {len(wrong)} complaints")

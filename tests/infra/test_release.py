@@ -24,6 +24,7 @@ from rules import as_list, of_type, statements  # noqa: E402
 
 UNITS = ("orderlog-api", "orderlog-consume", "orderlog-project@redis", "orderlog-notifier", "orderlog-settings",
          "orderlog-archive")
+COLLECTOR = "http://collector.example.com:4318"
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
 case "$(basename "$0") $*" in
@@ -106,11 +107,8 @@ def deployed(folder):
     for machine in ("api", "worker", "notifier"):
         root = folder / f"root-{machine}"
         (root / "etc/orderlog").mkdir(parents=True)
-        (root / "etc/orderlog/machine").write_text(
-            f"MACHINE={machine}\nAWS_REGION=us-east-1\nLOG_ARN=arn:log\nDATABASE_HOST=db.example\nDATABASE_SECRET=rds!1\n"
-            "REDIS_HOST=redis.example\nORDERLOG_PROVIDER=https://provider.example\nARCHIVE=s3://archive/log\n"
-            "MAIL_FROM=orders@shop.example.com\nSHOP_NAME=shop.example.com\n"
-            "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318\n", encoding="utf-8")
+        told = machine_file(machine)
+        (root / "etc/orderlog/machine").write_text("".join(f"{name}={value}\n" for name, value in told.items()), encoding="utf-8")
         environment["DESTDIR"] = str(root)
         Probe.status = 200
         for before, active in ((None, "3"), (bundle, "0")):
@@ -133,23 +131,31 @@ def deployed(folder):
             except RuntimeError as error:
                 if not str(error).startswith(event):
                     yield f"appspec on {machine}: {what} fails as {error}"
-        yield from settings(root, machine, environment)
+        yield from settings(root, machine, told, environment)
     probe.shutdown()
 
 
-def settings(root, machine, environment):
+def machine_file(machine):
+    """/etc/orderlog/machine as infra/aws/ec2.yaml writes it; what only AWS knows has a name that a shell takes."""
+    flat = templates.flatten("small", "ec2", notifier="processes", traces=COLLECTOR)
+    text = flat[f"Ec2.{machine.title()}Template"]["Properties"]["LaunchTemplateData"]["UserData"]
+    written = re.search(r"cat >/etc/orderlog/machine <<'END'\n(.*?)END\n", text, re.S)[1]
+    return dict(re.sub(r"<\w+\.([\w.]+)(?::[\w.]+)?>", r"\1", line).split("=", 1) for line in written.splitlines())
+
+
+def settings(root, machine, told, environment):
     program = root / "opt/orderlog/bin/orderlog-settings"
     subprocess.run([program], env=environment, check=True)
     run = root / "run/orderlog"
     lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
     notifies = machine == "notifier"
     for name, value in {"ORDERLOG_LOG": "kafka://b-1.example:9098,b-2.example:9098",
-                        "REDIS_URL": None if notifies else "rediss://redis.example:6379",
+                        "REDIS_URL": None if notifies else f"rediss://{told['REDIS_HOST']}:6379",
                         "ORDERLOG_MAIL_FROM": "orders@shop.example.com" if notifies else None,
-                        "DATABASE_URL": "postgresql://db.example/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
-                        "DATABASE_PASSWORD": "secretsmanager:rds!1#password",
                         "ORDERLOG_SESSIONS_URL": "dynamodb://orderlog-sessions" if machine == "api" else None,
-                        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}.items():
+                        "DATABASE_URL": f"postgresql://{told['DATABASE_HOST']}/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
+                        "DATABASE_PASSWORD": f"secretsmanager:{told['DATABASE_SECRET']}#password",
+                        "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, "OTEL_TRACES_SAMPLER_ARG": "0.05"}.items():
         if lines.get(name) != value:
             yield f"settings on {machine}: {name} is {lines.get(name)}"
     source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers") for path in (ROOT / folder).rglob("*.c"))
@@ -158,10 +164,15 @@ def settings(root, machine, environment):
             yield f"settings: no code asks for {name}"
     # All that are named are fetched at the start: the machine's role may read these, and no others.
     named = {value.removeprefix("secretsmanager:") for value in lines.values() if value.startswith("secretsmanager:")}
-    if named != {"rds!1#password", *readable(machine)}:
+    if named != {told["DATABASE_SECRET"] + "#password", *readable(machine)}:
         yield f"settings on {machine}: names {sorted(named)}; its role may read {sorted(readable(machine))}"
     if [path.name for path in run.iterdir()] != ["settings"] or (run / "settings").stat().st_mode & 0o007:
         yield f"settings on {machine}: everybody may read them, or there is more: {sorted(path.name for path in run.iterdir())}"
+    # Without a collector there is no such setting.
+    (root / "etc/orderlog/machine").write_text("".join(f"{name}={'' if value == COLLECTOR else value}\n" for name, value in told.items()), encoding="utf-8")
+    subprocess.run([program], env=environment, check=True)
+    if "OTLP" in (run / "settings").read_text(encoding="utf-8"):
+        yield f"settings on {machine}: traces go to nowhere"
     if subprocess.run([program], env={**environment, "NO_BROKERS": "1"}, check=False).returncode == 0:
         yield "settings: brokers that cannot be had do not fail it"
 

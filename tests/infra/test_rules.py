@@ -2,6 +2,7 @@
 """infra/aws keeps our own rules (rules.py, services.py), in each size and way to run it; and each rule can fail: changes
 for the worse, one at a time, are all found."""
 import copy
+import itertools
 import sys
 
 from environment import enter
@@ -61,13 +62,22 @@ def told_nothing(name):
     return change
 
 
+def told_less(template, name):
+    def change(resources):
+        data = resources[template]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"]
+        data["Fn::Sub"] = "".join(line for line in data["Fn::Sub"].splitlines(True) if not line.startswith(name))
+    return change
+
+
 def one_zone_less(resources):
     for kind in ("Public", "Private", "Data"):
         resources[kind + "C"]["Properties"]["AvailabilityZone"] = "us-east-1a"
 
 
 P = "Properties/"
-# What is changed, where, on what (and behind '/' what NotifierOn is, if not lambda), how, and a word of what must be said about it.
+COLLECTOR = "http://collector.example.com:4318"
+# What is changed, where, on what (and behind '/' what NotifierOn is, if not lambda; and whether there is a collector), how,
+# and a word of what must be said about it.
 MUTATIONS = [
     ("ssh from anywhere", "firewall", "ec2", rule_in("Api", CidrIp="0.0.0.0/0"), "open to 0.0.0.0/0"),
     ("ssh from anywhere by IPv6", "firewall", "ec2", rule_in("Worker", CidrIpv6="::/0"), "open to ::/0"),
@@ -151,6 +161,15 @@ MUTATIONS = [
     ("a role with eleven policies", "ec2", "ec2", lambda r: r["WorkerRole"]["Properties"]["ManagedPolicyArns"].append({"Ref": "ConsumeNotifierPolicy"}), "more than the ten"),
     ("a ship without the database's secret", "pipeline", "eks", told_nothing("DATABASE_SECRET"), "nobody tells infra/aws/release/ship what DATABASE_SECRET is"),
     ("a ship without its size", "pipeline", "eks", told_nothing("SIZE"), "what SIZE is"),
+    ("a way to a collector that is not there", "firewall", "ec2", drop("ApiToCollector/Condition"), "out of"),
+    ("no way to the collector", "firewall", "ec2/processes/traces", drop("WorkerToCollector"), "does not reach sg-0"),
+    ("a collector that lets nobody in", "firewall", "eks//traces", drop("CollectorFromDecider"), "does not reach sg-0 by 4318 (into)"),
+    ("the collector's machine, all of it", "firewall", "eks//traces", put("ApiToCollector/" + P + "ToPort", 65535), "no code of it does"),
+    ("traces to everybody", "firewall", "eks//traces", put("ApiToCollector/" + P[:-1], {"GroupId": {"Ref": "Api"}, "IpProtocol": "tcp", "FromPort": 4318, "ToPort": 4318, "CidrIp": "0.0.0.0/0"}), "may call everybody"),
+    ("a migration that tells traces", "firewall", "eks//traces", put("ApiToCollector/" + P + "GroupId", {"Ref": "Topics"}), "<Firewall.Topics> reaches sg-0"),
+    ("machines that tell no traces", "ec2", "ec2//traces", told_less("ApiTemplate", "OTEL_EXPORTER_OTLP_ENDPOINT"), "traces are told to"),
+    ("pods that tell no traces", "pipeline", "eks//traces", told_nothing("TRACES_ENDPOINT"), "traces are told to"),
+    ("traces that nobody asked for", "main", "eks", put("Pipeline/" + P + "Parameters/TracesEndpoint", "http://elsewhere:4318"), "traces are told to"),
     ("a function's own address", "notifier", "ec2", add("Planted", "AWS::Lambda::Url"), "nobody looked at"),
 ]
 
@@ -159,17 +178,17 @@ def main():
     wrong = []
     for size in ("small", "production"):
         for runtime in ("eks", "ec2"):
-            for on in templates.NOTIFIERS:
-                found = rules.complaints(templates.flatten(size, runtime, notifier=on), runtime, on)
-                wrong += [f"{size} on {runtime}, notifier on {on}: {text}" for text in found]
+            for on, traces in itertools.product(templates.NOTIFIERS, ("", COLLECTOR)):
+                found = rules.complaints(templates.flatten(size, runtime, None, on, traces), runtime, on, traces)
+                wrong += [f"{size} on {runtime}, notifier on {on}, traces to '{traces}': {text}" for text in found]
     originals = templates.load_all()
     for what, name, where, change, word in MUTATIONS:
-        runtime, _, on = where.partition("/")
-        on = on or "lambda"
+        runtime, on, traces = (where + "//").split("/")[:3]
+        on, traces = on or "lambda", COLLECTOR if traces else ""
         changed = {**originals, f"{name}.yaml": copy.deepcopy(originals[f"{name}.yaml"])}
         change(changed[f"{name}.yaml"]["Resources"])
         try:
-            found = rules.complaints(templates.flatten("production", runtime, changed, on), runtime, on)
+            found = rules.complaints(templates.flatten("production", runtime, changed, on, traces), runtime, on, traces)
         except (KeyError, ValueError) as error:
             found = [str(error)]
         if not any(word in text for text in found):
