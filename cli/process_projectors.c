@@ -22,8 +22,8 @@ static const struct pace redis_pace = {.linger_ms = 5};
 static const struct pace redis_products_pace = {.linger_ms = 5, .busy_records = 16, .busy_linger_ms = 200};
 static const struct pace dynamodb_pace = {.linger_ms = 50};
 static const struct pace postgres_pace = {.linger_ms = 200};
-static const struct pace postgres_products_pace = {
-    .linger_ms = 1000, .busy_records = 1000, .busy_linger_ms = 3000, .batch_max = 6000};
+/* Also where much comes: the shop's front page lists products from here. */
+static const struct pace postgres_products_pace = {.linger_ms = 1000, .batch_max = 3000};
 static const struct pace recommendations_pace = {
     .linger_ms = 2000, .busy_records = 200, .busy_linger_ms = 5000, .batch_max = 3000};
 
