@@ -140,18 +140,18 @@ static bool part_enter(struct sqlog_consumer *consumer, struct sqlog_read *read,
         return err_set(err, ERR_CORRUPT, "commit %lld does not hold it", (long long)commit->id);
     if (!commit->made_here && !sqlog_part_check(part, err))
         return false;
-    if (copied(consumer, commit, part)) {
-        struct sqlog_commit *whole = commit;
-        commit = sqlog_commit_of_part(whole, part);
-        part = commit->parts;
-        sqlog_commit_unref(whole);
-    }
     struct str rest = part->records;
     for (int64_t offset = part->base; offset < read->offset; offset++)
         if (!record_skip(&rest, err))
             return false;
-    read->rest = rest;
     read->left = part->base + part->count - read->offset;
+    if (copied(consumer, commit, part)) {
+        struct sqlog_commit *whole = commit;
+        commit = sqlog_commit_of_part(whole, part);
+        rest.ptr = commit->parts[0].records.ptr + (rest.ptr - part->records.ptr);
+        sqlog_commit_unref(whole);
+    }
+    read->rest = rest;
     read->commit = commit;
     return true;
 }
