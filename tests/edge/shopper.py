@@ -125,8 +125,10 @@ def shop(caller):
     _, _, page = caller.call("GET", "/v1/products?limit=1")
     product = json.loads(page)["items"][0]
     operator(f"/v1/inventory/{product['sku']}/receipts", {"quantity": 5, "location": "main"})
-    deadline = time.monotonic() + 120  # what the page shows is the list, which follows a moment later, and it does not look again
-    while json.loads(caller.call("GET", "/v1/products?limit=1")[2])["items"][0]["available"] < 2 and time.monotonic() < deadline:
+    # The page does not look again, and it shows the list, which comes of another view than what the receipt waited for.
+    deadline = time.monotonic() + 120
+    while not any(item["sku"] == product["sku"] and item["available"] > 1
+                  for item in json.loads(caller.call("GET", "/v1/products?limit=50")[2])["items"]) and time.monotonic() < deadline:
         time.sleep(0.1)
     with Browser(CERTIFICATE, FOLDER) as browser:
         buy = f"#products button[data-sku={json.dumps(product['sku'])}]"

@@ -19,6 +19,8 @@ first_baskets 20 "$dir/baskets.csv"
 baskets_file=$dir/baskets.csv
 feed_start 20 4 # it offers and stocks what its baskets hold
 feed_finish 20
+# The list of products comes of a view that may be behind: the first of it is to stay the first.
+"$ORDERLOG_BIN" verify --wait 60 --provider "$ORDERLOG_PROVIDER" --output json >/dev/null || fail "verify ended with status $?"
 free_port port
 "$root/infra/edge/run" --api "${ORDERLOG_API#http://}" --listen "127.0.0.1:$port" --dir "$dir/edge" >"$logs/edge.log" 2>&1 &
 edge=$!
