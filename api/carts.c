@@ -91,18 +91,19 @@ static void created(struct request *request) {
     location(request);
 }
 
+static void written(struct request *request);
+
 /* What came of it; a view that does not answer takes nothing away from a command that was kept. */
 static void shown(struct request *request) {
     struct state_cart *cart;
     struct view_product_row **rows;
     bool is_new = request->resource_name != NULL;
-    request_step *unknown = is_new ? created : accepted;
     if (!reads_cart(request, cart_id_of(request), &cart, &rows)) {
-        unknown(request);
+        (is_new ? created : accepted)(request);
         return;
     }
     const struct outcome outcome = outcome_of_own(request, &view_carts, cart);
-    if (!waits_done(request, &outcome, unknown))
+    if (!waits_done(request, &outcome, written))
         return;
     cart_answer(request, is_new ? 201 : 200, cart, rows);
     if (is_new)

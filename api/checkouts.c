@@ -87,6 +87,8 @@ static void accepted(struct request *request) {
     location(request);
 }
 
+static void requested(struct request *request);
+
 /* Whether the key came before with another body is for the cart to say; that one's order is what was found. */
 static void order_shown(struct request *request) {
     const struct checkout *checkout = request->context;
@@ -103,7 +105,7 @@ static void order_shown(struct request *request) {
         return;
     outcome.shown = outcome_of_own(request, &view_orders, row).shown;
     outcome.refusal = STR_NULL; /* a refused checkout is an order, too: rejected, and why */
-    if (!waits_done(request, &outcome, accepted))
+    if (!waits_done(request, &outcome, requested))
         return;
     avro_to_json(&schema_view_order, &row->order, answer_json(request, 201));
     location(request);

@@ -28,6 +28,8 @@ static void accepted(struct request *request) {
     answer_accepted(request, "sku", request->params[0]);
 }
 
+static void written(struct request *request);
+
 /* A view that does not answer takes nothing away from a command that was kept. */
 static void shown(struct request *request) {
     struct view_product_row *row;
@@ -36,7 +38,7 @@ static void shown(struct request *request) {
         return;
     }
     const struct outcome outcome = outcome_of_own(request, &view_products, row);
-    if (waits_done(request, &outcome, accepted))
+    if (waits_done(request, &outcome, written))
         avro_to_json(&schema_view_inventory, &row->inventory, answer_json(request, 200));
 }
 

@@ -130,6 +130,7 @@ static void end(struct request *request) {
 static void go_on(struct request *request) {
     struct wait *wait = request->wait;
     end(request);
+    request->wait_over = wait->watched.gone || wait->watched.unreadable;
     wait->then(request);
 }
 
@@ -137,7 +138,7 @@ static void go_on(struct request *request) {
 static bool start(struct request *request, const struct view *view, struct str key, struct str command_id,
                   struct str body_hash, int64_t deadline_us, request_step *then) {
     struct api *api = request->api;
-    if (!api->watch || clock_monotonic_us() >= deadline_us || atomic_load(&api->stopping) ||
+    if (!api->watch || request->wait_over || clock_monotonic_us() >= deadline_us || atomic_load(&api->stopping) ||
         atomic_load(&api->waiters) >= api->config.waiters_max)
         return false;
     struct wait *wait = arena_new(&request->arena, struct wait);
@@ -168,8 +169,7 @@ bool waits_read(struct request *request, const struct view *view, struct str key
     if (!request->after.ptr || outcome_of(view, row, request->after, STR_NULL).shown)
         return true;
     int64_t wait_s = request->wait_s ? request->wait_s : WAIT_S_DEFAULT;
-    if (!request->waited && start(request, view, key, request->after, STR_NULL, deadline_of(request, wait_s), again)) {
-        request->waited = true;
+    if (start(request, view, key, request->after, STR_NULL, deadline_of(request, wait_s), again)) {
         request->wait_applied = request->wait_s > 0;
         return false;
     }
@@ -196,10 +196,10 @@ static enum err_kind kind_of(struct str slug) {
     return ERR_TRANSITION_REFUSED;
 }
 
-bool waits_done(struct request *request, const struct outcome *outcome, request_step *accepted) {
+bool waits_done(struct request *request, const struct outcome *outcome, request_step *unknown) {
     struct err err = {0};
     if (!outcome->shown) {
-        accepted(request);
+        unknown(request);
         return false;
     }
     bool reused = outcome->body_hash.ptr && !str_eq(outcome->body_hash, str_from(request->body_hash));

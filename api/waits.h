@@ -26,15 +26,15 @@ struct outcome outcome_of_own(const struct request *request, const struct view *
 CHECK_RESULT bool waits_check(struct request *request, struct err *err);
 
 /* For a read that has its row, or knows that there is none: true when the read is to go on with it. False: the request
- * is suspended, and `again` called when the row shows what Orderlog-After names, or for the last time when it did not
- * in time. */
+ * is suspended, and `again` called when the row shows what Orderlog-After names, or did not in time. What `again` reads
+ * may come from another store than what was looked at, and be older: it calls this once more, and may wait on. */
 bool waits_read(struct request *request, const struct view *view, struct str key, const void *row, request_step *again);
 
 /* For a write that the log has taken: suspends the request until the row shows its command, or the time that the client
- * gives it has passed; then goes on with `then`. False: it does not wait (any more). */
+ * gives it has passed; then goes on with `then`. False: it does not wait (any more). May be called again, by `then`. */
 bool waits_write(struct request *request, const struct view *view, struct str key, request_step *then);
 /* What became of the request's own command. True: it was carried out. Else the problem is answered or, when it is not
- * known yet, what `accepted` says. */
-bool waits_done(struct request *request, const struct outcome *outcome, request_step *accepted);
+ * known (yet), `unknown` called: which waits on, where the row that let it go on was read from another store. */
+bool waits_done(struct request *request, const struct outcome *outcome, request_step *unknown);
 
 #endif

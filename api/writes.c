@@ -47,6 +47,8 @@ static void order_accepted(struct request *request) {
     answer_accepted(request, "order_id", request->params[0]);
 }
 
+static void order_written(struct request *request);
+
 /* A view that does not answer takes nothing away from a command that was kept. */
 static void order_shown(struct request *request) {
     struct view_order_row *row;
@@ -55,7 +57,7 @@ static void order_shown(struct request *request) {
         return;
     }
     const struct outcome outcome = outcome_of_own(request, &view_orders, row);
-    if (waits_done(request, &outcome, order_accepted))
+    if (waits_done(request, &outcome, order_written))
         avro_to_json(&schema_view_order, &row->order, answer_json(request, 200));
 }
 

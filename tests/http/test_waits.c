@@ -1,6 +1,7 @@
 /* Reading one's own writes: with projectors, a real Redis and a real PostgreSQL. What deciders say, the test says. */
 #include "call.h"
 #include "live.h"
+#include "projections/redis_keys.h"
 
 #define WAIT "Prefer: wait=10"
 #define WAITERS "orderlog_http_waiters"
@@ -317,6 +318,67 @@ static void without_redis_writes_are_read_as_well(void **state) {
     assert_non_null(strstr(reply.body.ptr, "\"quantity\":6"));
 }
 
+/* ---- when two looks at a row do not see the same ---- */
+
+struct switching {
+    const char *whole; /* Redis' mark that the order's row is there; without it PostgreSQL is asked */
+    atomic_bool stop;
+    bool failed;
+};
+
+static void *switch_stores(void *user) {
+    struct switching *switching = user;
+    const struct str unset[] = {STR("DEL"), str_from(switching->whole)};
+    const struct str set[] = {STR("SET"), str_from(switching->whole), STR("1")};
+    struct redis *redis;
+    struct err err = {0};
+    switching->failed = !redis_open(live.redis_url, NULL, &redis, &err);
+    if (switching->failed)
+        return NULL;
+    while (!atomic_load(&switching->stop) && !switching->failed)
+        switching->failed = !redis_call(redis, unset, 2, NULL, &err) || !redis_call(redis, set, 3, NULL, &err);
+    redis_close(redis);
+    return NULL;
+}
+
+static void forget_order(const char *order_id) {
+    struct pg *pg;
+    PG_PARAMS_AUTO params = {0};
+    MUST(pg_open(live.database_url, NULL, &pg, err));
+    pg_add_text(&params, str_from(order_id));
+    MUST(pg_exec(pg, "DELETE FROM view.orders WHERE order_id = $1::text::uuid", &params, NULL, err));
+    pg_close(pg);
+}
+
+/* Redis comes back, or goes, between the look that lets a request go on and its own: it waits on. */
+static void what_was_seen_once_is_not_given_up(void **state) {
+    struct server *s = *state;
+    const char *order_id = order_id_new(s, "seen"), *path = format(s, "/v1/orders/%s", order_id);
+    order_placed(s, order_id);
+    struct call *call = cancel_start(s, order_id, "key", NULL);
+    await_metric(s, WAITERS, 1);
+    live.command_id = take_appended(s, TOPIC_ORDER_REQUESTS).envelope.command_id.ptr;
+    order_is(order_id, 2, ORDER_STATUS_CANCELLED);
+    expect_status(call_end(call), 200);
+    live_projectors_stop();
+    forget_order(order_id);
+    struct str whole = redis_key_of_shard(&s->arena, &view_orders,
+                                          view_shard_of(&view_orders, str_from(order_id), PARTITIONS), 0, REDIS_WHOLE);
+    struct switching switching = {.whole = format(s, "%.*s", STR_ARG(whole))};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, switch_stores, &switching), 0);
+    int given_up = 0;
+    for (int i = 0; i < 15; i++) {
+        given_up += call_end(cancel_start(s, order_id, "key", NULL)).status != 200;
+        given_up += read_after(s, path, s->shopper, live.command_id).status != 200;
+    }
+    atomic_store(&switching.stop, true);
+    pthread_join(thread, NULL);
+    live_projectors_start();
+    assert_false(switching.failed);
+    assert_int_equal(given_up, 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, live_setup, live_teardown)
     const struct CMUnitTest tests[] = {
@@ -333,6 +395,7 @@ int main(void) {
         TEST(only_so_many_wait),
         TEST(a_stop_answers_who_waits),
         TEST(without_redis_writes_are_read_as_well),
+        TEST(what_was_seen_once_is_not_given_up),
     };
     if (!database_is_there())
         return TEST_SKIPPED;
