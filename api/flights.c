@@ -312,14 +312,6 @@ static void *run(void *user) {
 
 /* ---- opening and closing ---- */
 
-static void cond_init(pthread_cond_t *cond) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static void destroy(struct flights *flights) {
     pthread_cond_destroy(&flights->wake);
     pthread_cond_destroy(&flights->quiet);
@@ -332,8 +324,8 @@ bool flights_open(struct api *api, void (*each_tick)(struct api *api), struct fl
     flights->api = api;
     flights->each_tick = each_tick;
     pthread_mutex_init(&flights->lock, NULL);
-    cond_init(&flights->wake);
-    cond_init(&flights->quiet);
+    thread_cond_init(&flights->wake);
+    thread_cond_init(&flights->quiet);
     flights->in_flight_metric =
         metrics_gauge("orderlog_http_writes_in_flight", "Writes that wait for the log to acknowledge them.", "");
     flights->ack_metric =

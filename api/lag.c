@@ -219,11 +219,7 @@ bool lag_watch_open(const struct api_config *config, struct log *log, struct lag
     watch->sheds_metric = metrics_gauge("orderlog_http_shedding",
                                         "1: commands are turned away, because deciders are too far behind.", "");
     metrics_set(watch->sheds_metric, 0);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&watch->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    thread_cond_init(&watch->wake);
     pthread_mutex_init(&watch->lock, NULL);
     if (pthread_create(&watch->thread, NULL, run, watch) != 0) {
         destroy(watch);

@@ -327,14 +327,6 @@ void revoked_check(struct revoked *revoked, struct checks *checks) {
 
 /* ---- opening and closing ---- */
 
-static void cond_open(pthread_cond_t *cond) {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static void destroy(struct revoked *revoked) {
     revoked->store->ops->close(revoked->store);
     pthread_cond_destroy(&revoked->wake);
@@ -372,8 +364,8 @@ bool revoked_open(const struct api_config *config, struct revoked **ret, struct 
     revoked->known = revoked_set_new();
     metrics_set(revoked->known_metric, 0);
     pthread_mutex_init(&revoked->lock, NULL);
-    cond_open(&revoked->wake);
-    cond_open(&revoked->looked);
+    thread_cond_init(&revoked->wake);
+    thread_cond_init(&revoked->looked);
     if (pthread_create(&revoked->thread, NULL, run, revoked) != 0) {
         destroy(revoked);
         return err_set(err, ERR_INTERNAL, "no thread can be started");

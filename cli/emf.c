@@ -9,6 +9,7 @@
 #include "core/base/config.h"
 #include "core/base/emf.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 static struct {
     struct emf *emf; /* NULL: off */
@@ -55,17 +56,13 @@ static bool name_valid(const char *name) {
 
 bool emf_start(struct err *err) {
     const char *name = config_get("ORDERLOG_EMF_NAMESPACE", "orderlog");
-    pthread_condattr_t monotonic;
     if (!config_int("ORDERLOG_EMF_SECONDS", 0, 0, 3600, &writer.period_s, err))
         return false;
     if (!writer.period_s)
         return true;
     if (!name_valid(name))
         return err_set(err, ERR_CONFIG, "ORDERLOG_EMF_NAMESPACE must be 1 to 255 of letters, digits and .-_/#:");
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&writer.stopping, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&writer.stopping);
     writer.emf = emf_open(name);
     if (pthread_create(&writer.thread, NULL, writer_main, NULL) == 0)
         return true;

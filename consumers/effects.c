@@ -171,11 +171,7 @@ struct effects *effects_open(effect_call *call, void *user, int threads, effects
     effects->wake_user = wake_user;
     effects->answered_end = &effects->answered;
     pthread_mutex_init(&effects->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&effects->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init(&effects->changed);
     for (int i = 0; i < threads; i++)
         if (pthread_create(&effects->threads[effects->thread_count], NULL, caller_main, effects) == 0)
             effects->thread_count++;

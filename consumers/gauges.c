@@ -191,11 +191,7 @@ bool gauges_start(const struct gauges_config *config, struct gauges **ret, struc
     gauges->redis_source.name = "redis";
     register_metrics(gauges);
     pthread_mutex_init(&gauges->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&gauges->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init(&gauges->changed);
     if (pthread_create(&gauges->thread, NULL, gauges_main, gauges) != 0) {
         free(gauges);
         return err_set(err, ERR_INTERNAL, "no thread can be started for the gauges");

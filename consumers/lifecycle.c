@@ -223,12 +223,8 @@ static void close_all(struct loop *loop) {
 }
 
 static void init_waking(struct loop *loop) {
-    pthread_condattr_t attributes;
     pthread_mutex_init(&loop->wake_lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&loop->wake_cond, &attributes);
-    pthread_condattr_destroy(&attributes);
+    thread_cond_init(&loop->wake_cond);
 }
 
 bool loop_start(const struct loop_config *config, struct loop **ret, struct err *err) {

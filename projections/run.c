@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 #include "projections/projector.h"
 
 enum { NAP_MS = 200 };
@@ -250,7 +251,6 @@ static void run(struct team *team) {
 }
 
 static void team_open(struct team *team, const struct projector_config *config, size_t count, const atomic_bool *stop) {
-    pthread_condattr_t monotonic;
     *team = (struct team){.stop = stop,
                           .ops = config->store,
                           .members = mem_zalloc(count * sizeof(team->members[0])),
@@ -258,10 +258,7 @@ static void team_open(struct team *team, const struct projector_config *config, 
                           .part_of = mem_zalloc(count * sizeof(team->part_of[0]))};
     arena_init(&team->arena);
     pthread_mutex_init(&team->mutex, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&team->wakeup, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&team->wakeup);
 }
 
 static void team_close(struct team *team) {

@@ -1,6 +1,5 @@
 #include "core/base/thread.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -11,4 +10,12 @@ void thread_name(const char *format, ...) {
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
     pthread_setname_np(pthread_self(), name);
+}
+
+void thread_cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
 }

@@ -6,6 +6,7 @@
 
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/thread.h"
 
 /* ---- rebalances ---- */
 
@@ -191,11 +192,7 @@ bool kafka_consumer_open(struct log *base, struct str group, const struct str *t
         consumer->listener = *listener;
     consumer->committed = rd_kafka_topic_partition_list_new(8);
     arena_init(&consumer->arena);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&consumer->wake_cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&consumer->wake_cond);
     pthread_mutex_init(&consumer->wake_lock, NULL);
     if (!connect_consumer(consumer, group, err) ||
         (consumer->grouped && !subscribe(consumer, topics, topic_count, err))) {

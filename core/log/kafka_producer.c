@@ -179,11 +179,7 @@ bool kafka_producer_open(struct log *base, const struct log_producer_options *op
         free(producer);
         return false;
     }
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&producer->delivered, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&producer->delivered);
     pthread_mutex_init(&producer->lock, NULL);
     pthread_rwlock_init(&producer->client_lock, NULL);
     if (pthread_create(&producer->thread, NULL, serve, producer) != 0) {

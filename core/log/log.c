@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 
 static const struct {
     struct str scheme;
@@ -179,11 +180,7 @@ struct append_wait {
 
 static struct append_wait *append_wait_new(void) {
     struct append_wait *wait = mem_zalloc(sizeof *wait);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&wait->done, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&wait->done);
     pthread_mutex_init(&wait->mutex, NULL);
     wait->users = 2;
     return wait;

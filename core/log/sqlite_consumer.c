@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/thread.h"
 
 /* ---- opening and closing ---- */
 
@@ -41,7 +42,7 @@ bool sqlog_consumer_open(struct log *base, struct str group, const struct str *t
     consumer->topics = mem_alloc((topic_count + 1) * sizeof consumer->topics[0]);
     if (listener)
         consumer->listener = *listener;
-    sqlog_cond_init(&consumer->wakeup);
+    thread_cond_init(&consumer->wakeup);
     arena_init(&consumer->arena);
     if (!topics_resolve(consumer, topics, topic_count, err)) {
         consumer_free(consumer);

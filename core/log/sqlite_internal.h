@@ -393,7 +393,6 @@ bool sqlog_group_positions(struct log *log, struct log_group_position **ret, siz
 
 /* A moment of the monotonic clock; INT64_MAX for a time-out below 0 (none) or very far off. */
 int64_t sqlog_deadline_us(int64_t timeout_ms);
-void sqlog_cond_init(pthread_cond_t *cond); /* waits by the monotonic clock */
 /* False once until_us has come. */
 bool sqlog_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/log/sqlite.h"
+#include "core/base/thread.h"
 
 static void close_log(struct log *log);
 
@@ -134,8 +135,8 @@ bool log_sqlite_open(const char *rest, const struct log_options *options, struct
     pthread_mutex_init(&log->write_mutex, NULL);
     pthread_mutex_init(&log->read_mutex, NULL);
     pthread_mutex_init(&log->mutex, NULL);
-    sqlog_cond_init(&log->work);
-    sqlog_cond_init(&log->delivered);
+    thread_cond_init(&log->work);
+    thread_cond_init(&log->delivered);
     if (!open_all(log, err)) {
         free_log(log);
         return false;

@@ -12,14 +12,6 @@ int64_t sqlog_deadline_us(int64_t timeout_ms) {
     return clock_monotonic_us() + timeout_ms * 1000;
 }
 
-void sqlog_cond_init(pthread_cond_t *cond) {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-}
-
 bool sqlog_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t until_us) {
     if (until_us == INT64_MAX) {
         pthread_cond_wait(cond, mutex);

@@ -246,15 +246,11 @@ static void exporter_free(struct exporter *exporter) {
 
 bool exporter_open(const struct trace_settings *settings, struct exporter **ret, struct err *err) {
     struct exporter *exporter = mem_zalloc(sizeof *exporter);
-    pthread_condattr_t monotonic;
     exporter->settings = settings;
     exporter->end = &exporter->first;
     atomic_store(&exporter->until_us, INT64_MAX);
     pthread_mutex_init(&exporter->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&exporter->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    thread_cond_init(&exporter->changed);
     open_metrics(exporter);
     if (pthread_create(&exporter->thread, NULL, exporter_main, exporter) != 0) {
         exporter_free(exporter);
