@@ -104,14 +104,18 @@ static bool shard_lock(struct repair *repair, const struct pg_result *rows, int 
            replay_changes(repair->pg, service->decider, shard->index, err);
 }
 
-/* A shop need not have a notifier; one that was switched on after the backup is known by what it put into the log. */
+/* A shop need not have a notifier, nor its log a topic for one; one that was switched on after the backup is known by
+ * what it put into the log. */
 static bool notifier_is_there(struct repair *repair, bool *ret, struct err *err) {
     struct log_topic topic;
+    struct err why = {0};
     *ret = false;
     for (size_t i = 0; i < repair->shard_count && !*ret; i++)
         *ret = repair->shards[i].service == &notifier_service;
-    if (!log_topic_find(repair->log, STR(TOPIC_NOTIFICATION_EVENTS), &topic, err))
-        return false;
+    if (*ret)
+        return true;
+    if (!log_topic_find(repair->log, STR(TOPIC_NOTIFICATION_EVENTS), &topic, &why))
+        return why.kind == ERR_NOT_FOUND || err_set(err, why.kind, "%s", why.detail);
     for (int32_t i = 0; i < topic.partitions && !*ret; i++) {
         int64_t low, high;
         if (!log_watermarks(repair->log, topic.name, i, &low, &high, err))
