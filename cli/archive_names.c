@@ -1,6 +1,7 @@
 #include "cli/archive.h"
 
 #include "core/base/clock.h"
+#include "core/base/url.h"
 #include "producers/topics.h"
 
 #include <inttypes.h>
@@ -74,12 +75,13 @@ static bool prefix_valid(struct str prefix) {
 
 bool archive_place_open(const char *url, struct archive_place *ret, struct err *err) {
     struct str scheme = STR("s3://"), rest = str_from(url), prefix;
-    if (!str_starts_with(rest, scheme))
-        return err_set(err, ERR_USAGE, "'%s' is not s3://BUCKET/PREFIX", url);
+    if (!str_starts_with(rest, scheme) || strchr(url, '@'))
+        return err_set(err, ERR_USAGE, "'%s' is not s3://BUCKET/PREFIX", url_show(url).text);
     rest = (struct str){rest.ptr + scheme.len, rest.len - scheme.len};
     struct str bucket = str_cut(rest, '/', &prefix);
     if (!prefix_valid(prefix))
-        return err_set(err, ERR_USAGE, "the prefix of '%s' may have letters, digits and -_.=/ only", url);
+        return err_set(err, ERR_USAGE, "the prefix of '%s' may have letters, digits and -_.=/ only",
+                       url_show(url).text);
     struct s3 *s3;
     if (!s3_open(bucket, &s3, err))
         return false;

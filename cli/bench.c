@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
+#include "core/base/url.h"
 #include "core/log/lag.h"
 
 const char bench_help[] =
@@ -147,13 +148,14 @@ static bool check_stack(const struct bench *bench, struct err *err) {
         if (strcmp(proc->name, "orderlog") != 0)
             continue;
         if (bench_proc_setting(proc->pid, "ORDERLOG_PROVIDER", &value) && strcmp(value.ptr, "instant") != 0)
-            return err_set(err, ERR_CONFIG, "the stack has the payment provider '%s'; start it with %s", value.ptr,
+            return err_set(err, ERR_CONFIG, "the stack has the payment provider '%s'; start it with %s",
+                           url_show(value.ptr).text,
                            "ORDERLOG_PROVIDER=instant, so that no other program's work is measured");
         const char *port = strrchr(bench->options.url, ':');
         if (port && bench_proc_setting(proc->pid, "ORDERLOG_LISTEN", &value) &&
             !str_ends_with(str_from(value.ptr), str_from(port)))
             return err_set(err, ERR_CONFIG, "%s is not served by the stack of --run-dir, which listens at %s",
-                           bench->options.url, value.ptr);
+                           url_show(bench->options.url).text, value.ptr);
     }
     return true;
 }

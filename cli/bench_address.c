@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <stdio.h>
 
+#include "core/base/url.h"
+
 static bool resolve(const char *url, const char *host, const char *port, struct bench_address *ret, struct err *err) {
     char bare[256];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
@@ -12,7 +14,7 @@ static bool resolve(const char *url, const char *host, const char *port, struct 
     snprintf(bare, sizeof bare, "%.*s", (int)(brackets ? len - 2 : len), brackets ? host + 1 : host);
     int code = getaddrinfo(bare, port, &hints, &found);
     if (code != 0)
-        return err_set(err, ERR_CONFIG, "%s: %s", url, gai_strerror(code));
+        return err_set(err, ERR_CONFIG, "%s: %s", url_show(url).text, gai_strerror(code));
     memcpy(&ret->address, found->ai_addr, found->ai_addrlen);
     ret->len = found->ai_addrlen;
     freeaddrinfo(found);
@@ -28,7 +30,7 @@ bool bench_address_find(const char *url, struct bench_address *ret, struct err *
               curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
               curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK;
     ok = ok ? resolve(url, host, port, ret, err)
-            : err_set(err, ERR_CONFIG, "'%s' is no URL such as http://127.0.0.1:8080", url);
+            : err_set(err, ERR_CONFIG, "'%s' is no URL such as http://127.0.0.1:8080", url_show(url).text);
     curl_free(scheme);
     curl_free(host);
     curl_free(port);

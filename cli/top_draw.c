@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/base/url.h"
+
 enum tone { TONE_PLAIN, TONE_HEADING, TONE_WARN, TONE_BAD };
 
 static const char *const tones[] = {
@@ -182,7 +184,8 @@ static void draw_processes(struct page *page, const struct top_frame *frame) {
     for (size_t i = 0; i < frame->process_count; i++) {
         const struct top_process *process = &frame->processes[i];
         char cpu[CELL_SIZE] = "-", text[CELL_SIZE];
-        put(page, process->answered ? TONE_PLAIN : TONE_BAD, "%-36s", process->name ? process->name : process->url);
+        put(page, process->answered ? TONE_PLAIN : TONE_BAD, "%-36s",
+            process->name ? process->name : url_show(process->url).text);
         if (!process->answered) {
             put(page, TONE_BAD, "  away: %s", process->why[0] ? process->why : "not asked yet");
             end_line(page);
@@ -277,7 +280,7 @@ static void json_process(const struct top_process *process, struct buf *ret) {
     else
         buf_add_str(ret, STR("null"));
     buf_add_str(ret, STR(",\"url\":"));
-    buf_add_json_string(ret, str_from(process->url));
+    buf_add_json_string(ret, str_from(url_show(process->url).text));
     buf_printf(ret, ",\"answers\":%s", process->answered ? "true" : "false");
     if (process->answered) {
         buf_add_str(ret, STR(",\"version\":"));

@@ -8,6 +8,7 @@
 
 #include "core/base/config.h"
 #include "core/base/map.h"
+#include "core/base/url.h"
 
 enum { LEDGER_TIMEOUT_MS = 60000 };
 
@@ -122,7 +123,8 @@ static bool fetch(const char *provider_url, struct buf *body, long *ret_status, 
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
-    return code == CURLE_OK || err_set(err, ERR_PROVIDER_UNAVAILABLE, "%s: %s", url.ptr, curl_easy_strerror(code));
+    return code == CURLE_OK ||
+           err_set(err, ERR_PROVIDER_UNAVAILABLE, "%s: %s", url_show(url.ptr).text, curl_easy_strerror(code));
 }
 
 static struct str text_of(const json_t *object, const char *name) {
@@ -200,7 +202,7 @@ static bool books_finish(void *state, const struct verify_options *options, stru
     json_decref(ledger);
     if (!ok)
         return err_set(err, ERR_PROVIDER_UNAVAILABLE, "%s/sandbox/ledger was answered %ld, and is no ledger",
-                       options->provider_url, status);
+                       url_show(options->provider_url).text, status);
     compare(books, options, result);
     return true;
 }

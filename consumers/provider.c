@@ -8,6 +8,7 @@
 #include "consumers/provider_internal.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
+#include "core/base/url.h"
 #include "core/trace/trace.h"
 
 enum { PROVIDER_CONNECT_MS = 2000, PROVIDER_HANDLES = 16 };
@@ -48,7 +49,8 @@ bool provider_open(const char *url, struct str secret, int64_t timeout_ms, struc
     struct str text = str_from(url);
     bool instant = str_eq(text, STR("instant"));
     if (!instant && !str_starts_with(text, STR("http://")) && !str_starts_with(text, STR("https://")))
-        return err_set(err, ERR_CONFIG, "ORDERLOG_PROVIDER must be instant or an http(s) URL, not %s", url);
+        return err_set(err, ERR_CONFIG, "ORDERLOG_PROVIDER must be instant or an http(s) URL, not %s",
+                       url_show(url).text);
     struct provider *provider = mem_zalloc(sizeof(*provider));
     pthread_mutex_init(&provider->lock, NULL);
     provider->timeout_ms = timeout_ms;
@@ -187,7 +189,7 @@ static void trace_call(const struct provider *provider, const struct intent_call
     if (!span->on)
         return;
     snprintf(number, sizeof number, "%ld", status);
-    buf_printf(&url, "%s%.*s", provider->url, (int)strcspn(request->path.ptr, "?"), request->path.ptr);
+    buf_printf(&url, "%s%.*s", url_show(provider->url).text, (int)strcspn(request->path.ptr, "?"), request->path.ptr);
     const struct span_attribute attributes[] = {
         {"http.request.method", request->post ? STR("POST") : STR("GET"), 0},
         {"server.address", str_from(provider->host), 0},

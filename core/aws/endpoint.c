@@ -9,7 +9,8 @@ bool aws_endpoint_parse(const char *setting, struct str url, bool *ret_tls, stru
         host.len--;
     if (str_ends_with(host, usual))
         host.len -= usual.len;
-    if (!host.len || memchr(host.ptr, '/', host.len) || memchr(host.ptr, '?', host.len))
+    if (!host.len || memchr(host.ptr, '/', host.len) || memchr(host.ptr, '?', host.len) ||
+        memchr(host.ptr, '@', host.len))
         return err_set(err, ERR_CONFIG, "%s must be scheme://host[:port]", setting);
     *ret_tls = tls;
     *ret_host = host;

@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "core/base/url.h"
 #define ECS_URL "http://169.254.170.2"
 
 /* Without TLS only addresses that cannot be anybody else's: this machine, ECS's and EKS's agents. */
@@ -42,9 +43,11 @@ static bool fetch(const struct source_settings *settings, const char *url, struc
                   struct err *err) {
     HTTP_ANSWER_AUTO answer = {0};
     BUF_AUTO headers = {0};
+    struct url_shown shown = url_show(url);
     buf_printf(&headers, "Accept: application/json\n");
     if (!is_allowed(url))
-        return err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or this machine's: %s", url);
+        return err_set(err, ERR_CONFIG, "AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or this machine's: %s",
+                       shown.text);
     if (!add_authorization(settings, &headers, err))
         return false;
     const struct http_request request = {.url = url,
@@ -53,10 +56,10 @@ static bool fetch(const struct source_settings *settings, const char *url, struc
                                          .timeout_ms = SOURCE_TIMEOUT_MS,
                                          .direct = true};
     if (!source_call(&request, &answer, err))
-        return err_wrap(err, "%s", url);
+        return err_wrap(err, "%s", shown.text);
     if (answer.status != 200)
-        return err_set(err, ERR_IO, "%s answered %ld", url, answer.status);
-    return source_read_json(buf_str(&answer.body), ret, err) || err_wrap(err, "%s", url);
+        return err_set(err, ERR_IO, "%s answered %ld", shown.text, answer.status);
+    return source_read_json(buf_str(&answer.body), ret, err) || err_wrap(err, "%s", shown.text);
 }
 
 enum source_result source_container(const struct source_settings *settings, struct aws_credentials *ret,

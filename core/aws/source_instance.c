@@ -2,6 +2,8 @@
  * use, is never fallen back to. */
 #include "core/aws/source.h"
 
+#include "core/base/url.h"
+
 #define METADATA_URL "http://169.254.169.254"
 #define ROLES "/latest/meta-data/iam/security-credentials/"
 
@@ -23,26 +25,27 @@ static bool fetch(const char *url, struct aws_credentials *ret, struct err *err)
     HTTP_ANSWER_AUTO answer = {0};
     BUF_AUTO headers = {0};
     BUF_AUTO path = {0};
+    struct url_shown shown = url_show(url);
     if (!call(url, "PUT", "/latest/api/token", STR("X-aws-ec2-metadata-token-ttl-seconds: 21600\nContent-Length: 0\n"),
               &answer, err))
-        return err_wrap(err, "%s (not on EC2, or the hop limit keeps containers from it)", url);
+        return err_wrap(err, "%s (not on EC2, or the hop limit keeps containers from it)", shown.text);
     if (answer.status != 200 || strpbrk(buf_str(&answer.body).ptr, "\r\n"))
-        return err_set(err, ERR_IO, "%s answered %ld to the request for a token", url, answer.status);
+        return err_set(err, ERR_IO, "%s answered %ld to the request for a token", shown.text, answer.status);
     buf_printf(&headers, "X-aws-ec2-metadata-token: %s\n", buf_str(&answer.body).ptr);
     if (!call(url, NULL, ROLES, buf_str(&headers), &answer, err))
-        return err_wrap(err, "%s" ROLES, url);
+        return err_wrap(err, "%s" ROLES, shown.text);
     if (answer.status == 404)
-        return err_set(err, ERR_IO, "%s: the instance has no role", url);
+        return err_set(err, ERR_IO, "%s: the instance has no role", shown.text);
     struct str rest, role = str_cut(buf_str(&answer.body), '\n', &rest);
     if (answer.status != 200 || !role.len)
-        return err_set(err, ERR_IO, "%s" ROLES " answered %ld", url, answer.status);
+        return err_set(err, ERR_IO, "%s" ROLES " answered %ld", shown.text, answer.status);
     buf_printf(&path, ROLES);
     sigv4_add_encoded(&path, role, "");
     if (!call(url, NULL, path.ptr, buf_str(&headers), &answer, err))
-        return err_wrap(err, "%s%s", url, path.ptr);
+        return err_wrap(err, "%s%s", shown.text, path.ptr);
     if (answer.status != 200)
-        return err_set(err, ERR_IO, "%s%s answered %ld", url, path.ptr, answer.status);
-    return source_read_json(buf_str(&answer.body), ret, err) || err_wrap(err, "%s%s", url, path.ptr);
+        return err_set(err, ERR_IO, "%s%s answered %ld", shown.text, path.ptr, answer.status);
+    return source_read_json(buf_str(&answer.body), ret, err) || err_wrap(err, "%s%s", shown.text, path.ptr);
 }
 
 enum source_result source_instance(const struct source_settings *settings, struct aws_credentials *ret,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/clock.h"
+#include "core/base/url.h"
 
 /* The text of <name>…</name>; ptr NULL when there is none. What STS puts there has no entities. */
 static struct str element(struct str xml, const char *name) {
@@ -75,7 +76,7 @@ bool source_assume_role(const struct source_settings *settings, const char *role
         .connect_ms = SOURCE_CONNECT_MS * 2,
         .timeout_ms = STS_TIMEOUT_MS};
     if (!source_call(&request, &answer, err))
-        return err_wrap(err, "%s", url.ptr);
+        return err_wrap(err, "%s", url_show(url.ptr).text);
     return read_answer(&answer, ret, err);
 }
 

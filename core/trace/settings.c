@@ -7,6 +7,7 @@
 
 #include "core/base/config.h"
 #include "core/base/ids.h"
+#include "core/base/url.h"
 #include "core/trace/otlp.h"
 
 enum { RESOURCE_MAX = 64 };
@@ -183,7 +184,8 @@ static bool transport_load(struct trace_settings *ret, struct err *err) {
     if (!ret->gzip && strcmp(compression, "none") != 0)
         return err_set(err, ERR_CONFIG, "OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, not %s", compression);
     if (strncasecmp(ret->url.ptr, "http://", 7) != 0 && strncasecmp(ret->url.ptr, "https://", 8) != 0)
-        return err_set(err, ERR_CONFIG, "OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) URL, not %s", ret->url.ptr);
+        return err_set(err, ERR_CONFIG, "OTEL_EXPORTER_OTLP_ENDPOINT must be an http(s) URL, not %s",
+                       url_show(ret->url.ptr).text);
     return !ret->headers || trace_headers_read(str_from(ret->headers), &lines, err);
 }
 

@@ -107,6 +107,7 @@ def check_refusals(gateway):
     refused("not a bucket's name", ["config", "Bad_Name"], "list", "", bucket="Bad_Name")
     refused("no region", ["config", "AWS_REGION"], "list", "", AWS_ENDPOINT_URL_S3=None, AWS_REGION=None)
     refused("an endpoint that is none", ["config", "AWS_ENDPOINT_URL_S3"], "list", "", AWS_ENDPOINT_URL_S3="ftp://x")
+    refused("an endpoint with a password", ["config", "AWS_ENDPOINT_URL_S3"], "list", "", AWS_ENDPOINT_URL_S3="http://a:b@x")
     refused("no credentials", ["credentials"], "list", "", AWS_ACCESS_KEY_ID=None, AWS_SECRET_ACCESS_KEY=None)
     refused("nobody there", ["io", "a/key", "bucket orders"], "get", "a/key", "0", "1",
             AWS_ENDPOINT_URL_S3=f"http://127.0.0.1:{free_port()}")

@@ -303,6 +303,8 @@ static void addresses(void **state) {
     struct err err = {0};
     assert_false(provider_open("ftp://x", STR(""), PROVIDER_TIMEOUT_MS, &provider, &err));
     assert_int_equal(err.kind, ERR_CONFIG);
+    assert_false(provider_open("htps://user:secret@x", STR(""), PROVIDER_TIMEOUT_MS, &provider, &err));
+    assert_non_null(strstr(err.detail, "htps://REDACTED@x"));
     assert_true(provider_open("instant", STR(""), PROVIDER_TIMEOUT_MS, &provider, &err));
     provider_close(provider);
 }

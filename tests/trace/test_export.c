@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "consumers/provider.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/metrics.h"
@@ -199,6 +200,34 @@ static void what_waits_is_told_at_the_end(void **state) {
     assert_null(strstr(collector.request, "Content-Encoding"));
 }
 
+/* Nobody listens there. */
+static void a_call_is_told_of_without_the_secrets_in_its_url(void **state) {
+    (void)state;
+    struct provider *provider;
+    struct arena arena;
+    struct err err = {0};
+    struct message answer = {0};
+    struct message request = {.type = MESSAGE_INTENT_CALL_PROVIDER,
+                              .intent_call_provider = {.action = INTENT_PROVIDER_ACTION_CAPTURE,
+                                                       .order_id = STR("o"),
+                                                       .payment_id = STR("p"),
+                                                       .amount = {1999, STR("USD")},
+                                                       .provider_ref = STR("pi_1"),
+                                                       .idempotency_key = STR("key")}};
+    collector_will(NULL, NULL);
+    setenv("OTEL_BSP_SCHEDULE_DELAY", "600000", 1);
+    start();
+    assert_true(provider_open("http://shop:pass-word@127.0.0.1:1", STR("sk_test"), 60000, &provider, &err));
+    arena_init(&arena);
+    provider_call(provider, &request, STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), &arena, &answer);
+    arena_free(&arena);
+    provider_close(provider);
+    trace_stop();
+    static const char url[] = "http://REDACTED@127.0.0.1:1/v1/payment_intents/pi_1/capture";
+    assert_non_null(memmem(collector.request, sizeof collector.request, url, sizeof url - 1));
+    assert_null(memmem(collector.request, sizeof collector.request, "pass-word", 9));
+}
+
 static void a_full_batch_is_told_at_once_and_again_after_503(void **state) {
     (void)state;
     double before = metric(EXPORTED), refused = metric(DROPPED("refused"));
@@ -290,6 +319,7 @@ static void settings(void **state) {
         const char *name, *value, *told; /* told NULL: it is right */
     } cases[] = {
         {"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "must be an http(s) URL, not collector:4318/v1/traces"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://user:secret@one?secret", "not ftp://REDACTED@one"},
         {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, not grpc"},
         {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", NULL},
         {"OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "must be gzip or none, not zstd"},
@@ -342,6 +372,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(off_unless_there_is_an_endpoint, forget_settings),
         cmocka_unit_test_setup(what_waits_is_told_at_the_end, forget_settings),
+        cmocka_unit_test_setup(a_call_is_told_of_without_the_secrets_in_its_url, forget_settings),
         cmocka_unit_test_setup(a_full_batch_is_told_at_once_and_again_after_503, forget_settings),
         cmocka_unit_test_setup(a_silent_collector, forget_settings),
         cmocka_unit_test_setup(which_traces, forget_settings),
