@@ -15,9 +15,7 @@
 enum {
     FIRST_LOOK_MS = 2000, /* that the start waits for it */
     SWEEP_US = 60 * 1000 * 1000,
-    KNOWN_MAX = 1000 * 1000, /* with more, no others are taken */
     WAITING_MAX = 1024,
-    BATCH_MAX = 64,
     DETAIL_MAX = sizeof((struct err){0}.detail),
 };
 
@@ -39,6 +37,7 @@ struct revoked {
     struct revoked_store *store; /* the thread's */
     int64_t interval_us;
     int64_t patience_us;
+    size_t known_max;
     pthread_t thread;
 
     struct revoked_set *known;
@@ -46,8 +45,8 @@ struct revoked {
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t wake;  /* of the thread */
     pthread_cond_t looked;
-    struct addition *first, *last;     /* to be done */
-    struct addition *batch[BATCH_MAX]; /* being done */
+    struct addition *first, *last;             /* to be done */
+    struct addition *batch[REVOKED_BATCH_MAX]; /* being done */
     size_t batch_count;
     size_t waiting;
     bool stopping;
@@ -117,7 +116,9 @@ static void land(struct addition *addition, enum err_kind kind, const char *deta
 static bool land_overdue(struct addition *addition, int64_t now_us) {
     if (now_us < addition->deadline_us)
         return false;
-    land(addition, ERR_STORE_UNAVAILABLE, "the store of revoked sessions has not answered in time");
+    land(addition, ERR_STORE_UNAVAILABLE,
+         addition->revoked->stopping ? "the server is stopping"
+                                     : "the store of revoked sessions has not answered in time");
     return true;
 }
 
@@ -173,8 +174,10 @@ static void go_on(struct request *request) {
         answer_err(request, &err);
 }
 
-static bool may_wait(struct revoked *revoked, struct err *err) {
-    bool full = revoked->waiting >= WAITING_MAX || revoked_set_count(revoked->known) >= KNOWN_MAX;
+/* Anybody can make sessions and end them: that there are many must not keep an operator from ending a stolen one. */
+static bool may_wait(struct revoked *revoked, const struct principal *by, struct err *err) {
+    bool full = revoked->waiting >= WAITING_MAX ||
+                (by->kind != PRINCIPAL_OPERATOR && revoked_set_count(revoked->known) >= revoked->known_max);
     if (revoked->stopping)
         return err_set(err, ERR_STORE_UNAVAILABLE, "the server is stopping");
     return !full || err_set(err, ERR_OVERLOADED, "too many sessions are revoked");
@@ -185,7 +188,7 @@ static bool enqueue(struct request *request, const struct revoked_id *id, reques
     if (!revoked)
         return err_set(err, ERR_STORE_UNAVAILABLE, "there is no store of revoked sessions");
     pthread_mutex_lock(&revoked->lock);
-    if (!may_wait(revoked, err)) {
+    if (!may_wait(revoked, &request->principal, err)) {
         pthread_mutex_unlock(&revoked->lock);
         return false;
     }
@@ -254,7 +257,7 @@ static void look(struct revoked *revoked) {
 
 static bool take_batch(struct revoked *revoked, struct revoked_id *ids) {
     pthread_mutex_lock(&revoked->lock);
-    while (revoked->first && revoked->batch_count < BATCH_MAX) {
+    while (revoked->first && revoked->batch_count < revoked->store->ops->batch_max) {
         struct addition *addition = revoked->first;
         revoked->first = addition->next;
         ids[revoked->batch_count] = addition->id;
@@ -291,11 +294,11 @@ static bool pause_until(struct revoked *revoked, int64_t time_us) {
 
 static void *run(void *user) {
     struct revoked *revoked = user;
-    struct revoked_id ids[BATCH_MAX];
+    struct revoked_id ids[REVOKED_BATCH_MAX];
     int64_t look_us = 0, sweep_us = clock_monotonic_us() + SWEEP_US;
     thread_name("api-sessions");
     do {
-        while (take_batch(revoked, ids))
+        if (take_batch(revoked, ids)) /* a batch only: however many come, what others revoke is looked for, too */
             add_batch(revoked, ids);
         int64_t now_us = clock_monotonic_us();
         if (now_us >= look_us) {
@@ -356,6 +359,7 @@ bool revoked_open(const struct api_config *config, struct revoked **ret, struct 
     struct revoked *revoked = mem_zalloc(sizeof *revoked);
     revoked->store = store;
     revoked->interval_us = config->sessions_interval_ms * 1000;
+    revoked->known_max = (size_t)config->revoked_max;
     revoked->patience_us = config->ack_timeout_ms * 1000;
     revoked->known_metric =
         metrics_gauge("orderlog_http_sessions_revoked", "Revoked sessions that are remembered.", "");

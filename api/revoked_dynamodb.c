@@ -103,7 +103,7 @@ static void close_store(struct revoked_store *base) {
     free(store);
 }
 
-static const struct revoked_store_ops ops = {add, read_new, close_store};
+static const struct revoked_store_ops ops = {.batch_max = 4, .add = add, .read = read_new, .close = close_store};
 
 bool revoked_dynamodb_open(const char *url, struct revoked_store **ret, struct err *err) {
     struct revoked_dynamodb *store = mem_zalloc(sizeof *store);

@@ -120,7 +120,8 @@ static void close_store(struct revoked_store *base) {
     free(store);
 }
 
-static const struct revoked_store_ops ops = {add, read_new, close_store};
+static const struct revoked_store_ops ops = {
+    .batch_max = REVOKED_BATCH_MAX, .add = add, .read = read_new, .close = close_store};
 
 bool revoked_pg_open(const char *url, struct revoked_store **ret, struct err *err) {
     (void)err;

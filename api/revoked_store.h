@@ -14,6 +14,7 @@
 
 enum {
     REVOKED_ID_SIZE = 16,
+    REVOKED_BATCH_MAX = 64,
     /* Each read goes so far back behind the one before: for what was on its way into the store then, and for clocks
      * that differ. */
     REVOKED_OVERLAP_S = 60,
@@ -43,6 +44,7 @@ static inline void revoked_list_add(struct revoked_list *list, const void *bytes
 struct revoked_store;
 
 struct revoked_store_ops {
+    size_t batch_max; /* ids that are added before others are read again; <= REVOKED_BATCH_MAX */
     /* All of them, or it is not known which. What is there already stays as it is. */
     bool (*add)(struct revoked_store *store, const struct revoked_id *ids, size_t count, struct err *err);
     /* Appends what may have been added since the last read that succeeded (the first time: all). */

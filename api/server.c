@@ -198,6 +198,7 @@ static struct api_config with_defaults(const struct api_config *given) {
     config.shed_lag_records = config.shed_lag_records ? config.shed_lag_records : 200 * 1000;
     config.shed_lag_s = config.shed_lag_s ? config.shed_lag_s : 30;
     or_default(1000, &config.shed_interval_ms);
+    or_default_number(1000 * 1000, &config.revoked_max);
     or_default(1000, &config.sessions_interval_ms);
     or_default(5 * 1000, &config.stream_absent_ms);
     or_default(15 * 1000, &config.stream_beat_ms);

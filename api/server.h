@@ -44,6 +44,7 @@ struct api_config {
     int64_t shed_lag_records; /* that deciders may be behind; 200,000. More, and commands are answered 503. -1: any */
     int64_t shed_lag_s;       /* that the oldest record may wait to be decided; 30 */
     int64_t shed_interval_ms; /* between two looks at that; 1,000 */
+    int32_t revoked_max;      /* sessions that are revoked; 1,000,000. More end by operators only: 503 overloaded */
     int64_t sessions_interval_ms; /* between two looks at what others revoked; 1,000 */
     int64_t stream_absent_ms;     /* so long may an order not be there yet; 5,000 */
     int64_t stream_beat_ms;       /* a stream without events says so often that it is alive; 15,000 */

@@ -1,6 +1,7 @@
 #include "api/answer.h"
 #include "api/auth.h"
 #include "api/revoked.h"
+#include "api/revoked_store.h"
 #include "api/routes.h"
 #include "core/base/clock.h"
 
@@ -29,10 +30,12 @@ void sessions_revoke(struct request *request) {
     revoked_add_session(request, revoked);
 }
 
-/* Whether there is such a shopper is not known: nobody has a list of them. */
+/* Whether there is such a shopper is not known: nobody has a list of them. A token that another API has just handed
+ * out, by a clock that is ahead, is meant as well; there is none to come: each session begins with a shopper of its
+ * own. */
 void sessions_revoke_all(struct request *request) {
     if (id_valid(request->params[0]))
-        revoked_add_shopper(request, request->params[0], new_expires_s(), revoked);
+        revoked_add_shopper(request, request->params[0], new_expires_s() + REVOKED_OVERLAP_S, revoked);
     else
         answer_not_found(request);
 }

@@ -30,7 +30,8 @@ CHECK_RESULT bool config_secret(const char *key, size_t min_len, struct secret_p
 typedef bool config_secret_source(void *user, struct str reference, bool again, struct buf *ret, struct err *err);
 /* Main thread, before config_get and before there are others. */
 void config_secrets_set(config_secret_source *source, void *user);
-/* Asks for all secrets that the environment and the file name, so that what is missing is said at the start. */
+/* Asks for all secrets that the environment and the file name, so that what is missing is said at the start: but for
+ * those that a file names that a setting names (KEY_FILE). They are asked for with their setting. */
 CHECK_RESULT bool config_secrets_load(struct err *err);
 /* What `given`, a text that this configuration has answered, is now: of a secret the newest value, else itself. Any
  * thread; may block when it is a secret. */

@@ -117,14 +117,15 @@ static void no_other_spelling_of_it_is_good(void **state) {
 
 static void an_operator_revokes_all_of_a_shopper(void **state) {
     struct server *s = *state;
-    const char *tokens[] = {format(s, "%s", s->shopper), other_token(s, 60), other_token(s, 0)};
+    const char *tokens[] = {format(s, "%s", s->shopper), other_token(s, 60), other_token(s, 0),
+                            other_token(s, -30)}; /* the last by another instance's clock */
     const char *path = format(s, "/v1/shoppers/%s/sessions", s->shopper_id);
     expect_refused(s, (struct refused){"DELETE", path, s->shopper, NULL, NULL, 403, "forbidden", NULL});
     expect_refused(
         s, (struct refused){"DELETE", "/v1/shoppers/me/sessions", OPERATOR, NULL, NULL, 404, "not-found", NULL});
     expect_good(s, tokens[1]);
     expect_status(ask(s, "DELETE", path, OPERATOR, NULL, NULL), 204);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         expect_refused_everywhere(s, tokens[i]);
     expect_status(ask(s, "DELETE", path, OPERATOR, NULL, NULL), 204);
     server_login(s);
@@ -171,6 +172,25 @@ static void other_instances_learn_of_it(void **state) {
 }
 
 /* ---- the store ---- */
+
+static void however_many_there_are_operators_end_more(void **state) {
+    struct server *s = *state;
+    struct api *own = s->api;
+    struct api_config config = s->config;
+    expect_status(sign_out(s, s->shopper), 204);
+    server_login(s);
+    config.revoked_max = 1;
+    MUST(api_start(&config, s->log, &s->api, err));
+    assert_int_equal(await_line(s, "ok       sessions\n"), 200); /* from then on it knows of that one */
+    expect_refused(s,
+                   (struct refused){"DELETE", "/v1/sessions/current", s->shopper, NULL, NULL, 503, "overloaded", NULL});
+    const char *path = format(s, "/v1/shoppers/%s/sessions", s->shopper_id);
+    expect_status(ask(s, "DELETE", path, OPERATOR, NULL, NULL), 204);
+    expect_refused_everywhere(s, s->shopper);
+    api_stop(s->api);
+    s->api = own;
+    server_login(s);
+}
 
 static void no_token_is_stored(void **state) {
     (void)state;
@@ -336,6 +356,7 @@ int main(void) {
         cmocka_unit_test(an_operator_revokes_all_of_a_shopper),
         cmocka_unit_test(who_may),
         cmocka_unit_test(other_instances_learn_of_it),
+        cmocka_unit_test(however_many_there_are_operators_end_more),
         cmocka_unit_test(no_token_is_stored),
         cmocka_unit_test(a_server_without_a_store_serves_on),
         cmocka_unit_test(while_the_store_is_away_what_is_known_counts),

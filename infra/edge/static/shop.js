@@ -14,8 +14,12 @@ class Refusal extends Error {
   }
 }
 
+function kept_session() {
+  return JSON.parse(localStorage.getItem("session") || "null");
+}
+
 async function token() {
-  const known = JSON.parse(localStorage.getItem("session") || "null");
+  const known = kept_session();
   if (known && Date.parse(known.expires_at) > Date.now() + 60000) return known.token;
   const answer = await fetch("/v1/sessions", { method: "POST" });
   if (!answer.ok) throw new Refusal({ title: `the shop does not answer (${answer.status})` });
@@ -27,7 +31,8 @@ async function token() {
 
 async function call(method, path, { body, key, anonymous } = {}) {
   const headers = { Prefer: "wait=10" };
-  if (!anonymous) headers.Authorization = `Bearer ${await token()}`;
+  const sent = anonymous ? null : await token();
+  if (sent) headers.Authorization = `Bearer ${sent}`;
   if (body) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   if (method === "GET") delete headers.Prefer;
@@ -35,8 +40,8 @@ async function call(method, path, { body, key, anonymous } = {}) {
   const text = await answer.text();
   let value;
   try { value = text ? JSON.parse(text) : {}; } catch { value = { title: `refused (${answer.status})` }; }
-  // A session that was revoked: whoever goes on is another guest.
-  if (answer.status === 401) localStorage.removeItem("session");
+  // A session that was revoked: whoever goes on is another guest, who may be here already.
+  if (answer.status === 401 && sent === kept_session()?.token) localStorage.removeItem("session");
   if (!answer.ok) throw new Refusal(value);
   return value;
 }
