@@ -6,6 +6,7 @@ import copy
 import itertools
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -78,16 +79,26 @@ MUTATIONS = [
 
 
 def image():
-    """The image's root has all that the program needs: it runs in there, without anything else."""
+    """The image's root has all that the program needs: it runs in there, without anything else. OpenSSL, which the program calls
+    Redis and Kafka by, finds the authorities there by itself."""
     program = pathlib.Path(os.environ.get("ORDERLOG_BIN", ROOT / "build" / "orderlog"))
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([ROOT / "infra/k8s/image-root", folder, f"{program}=/usr/bin/orderlog"], check=True)
-        done = subprocess.run(["unshare", "--user", "--map-root-user", "chroot", folder, "/usr/bin/orderlog", "--help"],
-                              check=False, capture_output=True, text=True)
+        subprocess.run([ROOT / "infra/k8s/image-root", folder, f"{program}=/usr/bin/orderlog", f"{shutil.which('openssl')}=/openssl"], check=True)
+
+        def inside(*command):  # nothing of the environment here, where SSL_CERT_FILE would hide what is not there
+            return subprocess.run(["unshare", "--user", "--map-root-user", "chroot", folder, *command], check=False,
+                                  capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+        done = inside("/usr/bin/orderlog", "--help")
         if "Operation not permitted" in done.stderr:
             print("image: no namespaces here; not tried")
-        elif done.returncode != 0 or "Usage" not in done.stdout:
+            return
+        if done.returncode != 0 or "Usage" not in done.stdout:
             yield f"image: orderlog does not run in it: {done.stderr}"
+        bundle = pathlib.Path(folder, "etc/ssl/certs/ca-certificates.crt").read_text(encoding="utf-8")
+        (pathlib.Path(folder) / "authority.pem").write_text(bundle.partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n", encoding="utf-8")
+        done = inside("/openssl", "verify", "/authority.pem")
+        if done.returncode != 0:
+            yield f"image: OpenSSL does not trust an authority of its bundle: {done.stderr}"
 
 
 def shipped():
