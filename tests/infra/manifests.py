@@ -126,8 +126,32 @@ def firewall(objects):
             for rule in o["spec"].get(way, []):
                 if not rule.get(peers) or not rule.get("ports"):
                     yield f"NetworkPolicy {name}: allows everybody, or every port"
-                if "0.0.0.0/0" in str(rule) and name not in ("provider", "archive"):
+                if "0.0.0.0/0" in str(rule) and (way != "egress" or rule != BY_TLS):
                     yield f"NetworkPolicy {name}: allows the whole world"
+    for name, (labels, spec) in pods(objects).items():
+        ways = [policy for policy, o in policies.items() if BY_TLS in o["spec"].get("egress", []) and chosen(o["spec"]["podSelector"], labels)]
+        asks = outside(objects, spec)
+        if bool(ways) != bool(asks):
+            yield f"NetworkPolicy {ways}: {name} may call the whole world, or not, while it is told of {sorted(asks)}"
+
+
+# Whom only their security group names: all addresses but the machine's own services.
+BY_TLS = {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}], "ports": [{"port": 443}]}
+
+
+def told(objects, spec):
+    """A pod's settings."""
+    maps = kind(objects, "ConfigMap")
+    for c in spec["containers"]:
+        for source in c.get("envFrom", []):
+            yield from maps[source["configMapRef"]["name"]]["data"].items()
+        yield from ((e["name"], str(e.get("value", ""))) for e in c.get("env", []))
+        yield from (("--to", arg) for arg in c.get("args", []))
+
+
+def outside(objects, spec):
+    """What it is told of whose addresses are public ones: S3 and DynamoDB, by gateway endpoints, and the payment provider."""
+    return {name for name, value in told(objects, spec) if value.startswith(("s3:", "dynamodb:")) or name == "ORDERLOG_PROVIDER_SECRET_FILE"}
 
 
 def hardened(objects):

@@ -20,6 +20,10 @@ CALLS = {
     "NotifierMachine": {"Log": LOG, "Database": SQL, "Endpoints": TLS},
     "Log": {"Log": LOG, "Endpoints": TLS},  # Lambda's pollers have the cluster's group
 }
+# Those without a group of their own here: by the gateway endpoints' prefix lists.
+S3, DYNAMO = "pl-63a5400a", "pl-02cd2c6b"
+STORES = {("Api", S3), ("Api", DYNAMO), ("NotifierMachine", S3), ("Archive", S3), ("ProjectRedis", DYNAMO), ("Worker", DYNAMO),
+          ("Notifier", DYNAMO)}
 TRACED = ("Api", "Decider", "Payments", "ProjectRedis", "ProjectPostgres", "Worker", "NotifierMachine")
 PODS = {"Api": HTTP, "Decider": 9101, "Payments": 9101, "ProjectRedis": 9101, "ProjectPostgres": 9101, "Topics": None, "Archive": None}
 PREFIX_LISTS = {"Firewall.BalancerFromCloudFront": "pl-3b927c52"}
@@ -77,7 +81,7 @@ def endpoints(flat):
 
 
 def firewall(flat, runtime):
-    incoming, outgoing = set(), set()
+    incoming, outgoing, stores = set(), set(), set()
     for name, p in of_type(flat, "AWS::EC2::SecurityGroup"):
         if p.get("SecurityGroupIngress"):
             yield f"{name}: rules into a group are resources of their own here"
@@ -96,11 +100,15 @@ def firewall(flat, runtime):
     for name, p in of_type(flat, "AWS::EC2::SecurityGroupEgress"):
         if "DestinationSecurityGroupId" in p:
             outgoing.add(_edge(p["GroupId"], p["DestinationSecurityGroupId"], p))
+        elif "DestinationPrefixListId" in p:
+            stores.add(_edge(p["GroupId"], p["DestinationPrefixListId"], p))
         elif p.get("CidrIp") in EVERYWHERE and (p["GroupId"] not in CALL_OUT or p["FromPort"] != 443 or p["ToPort"] != 443):
             yield f"{name}: {p['GroupId']} may call everybody"
         elif "CidrIp" in p and p["CidrIp"] not in EVERYWHERE or "CidrIpv6" in p:
             yield f"{name}: calls addresses, not groups"
-    for found, wanted, way in zip((incoming, outgoing), _wanted_edges(runtime, any(endpoints(flat))), ("into", "out of")):
+    wanted_stores = {(f"<Firewall.{group}>", prefixes, TLS) for group, prefixes in STORES}
+    for found, wanted, way in zip((incoming, outgoing, stores), (*_wanted_edges(runtime, any(endpoints(flat))), wanted_stores),
+                                  ("into", "out of", "out of")):
         for source, target, port in sorted(found - wanted, key=str):
             yield f"{source} reaches {target} by {port} ({way}): no code of it does"
         for source, target, port in sorted(wanted - found, key=str):

@@ -87,6 +87,8 @@ MUTATIONS = [
     ("deciders may call everybody", "firewall", "eks", put("DeciderToEndpoints/" + P[:-1], {"GroupId": {"Ref": "Decider"}, "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": "0.0.0.0/0"}), "may call everybody"),
     ("a group without rules out", "firewall", "eks", drop("Log/" + P + "SecurityGroupEgress"), "may call"),
     ("a decider loses the log", "firewall", "eks", drop("DeciderToLog"), "does not reach"),
+    ("an API without DynamoDB", "firewall", "eks", drop("ApiToDynamo"), "does not reach pl-02cd2c6b"),
+    ("topics that look into S3", "firewall", "eks", put("ArchiveToS3/" + P + "GroupId", {"Ref": "Topics"}), "<Firewall.Topics> reaches pl-63a5400a"),
     ("data with a way out", "network", "ec2", add("Planted", "AWS::EC2::Route", RouteTableId={"Ref": "DataRoutes"}, DestinationCidrBlock="0.0.0.0/0", NatGatewayId={"Ref": "NatA"}), "data subnets have a way out"),
     ("private subnets to the gateway", "network", "ec2", put("PrivateOutA/" + P[:-1], {"RouteTableId": {"Ref": "PrivateTableA"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}}), "a way to the internet gateway"),
     ("public addresses", "network", "eks", put("PrivateB/" + P + "MapPublicIpOnLaunch", True), "public addresses"),
