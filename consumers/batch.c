@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "consumers/internal.h"
+#include "consumers/batch.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/map.h"

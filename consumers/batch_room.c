@@ -1,7 +1,7 @@
 /* The room that a batch gives its deciders: rows that were loaded, and what is said about them. */
 #include <stdio.h>
 
-#include "consumers/internal.h"
+#include "consumers/batch.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"
 #include "core/codec/avro.h"

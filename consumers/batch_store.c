@@ -1,3 +1,4 @@
+#include "consumers/batch.h"
 #include "consumers/flush.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"

@@ -1,3 +1,4 @@
+#include "consumers/batch.h"
 #include "consumers/flush.h"
 #include "consumers/late.h"
 #include "core/codec/avro.h"

@@ -1,4 +1,4 @@
-#include "consumers/internal.h"
+#include "consumers/batch.h"
 
 #include "core/base/logging.h"
 #include "core/codec/avro.h"

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "consumers/batch.h"
 #include "consumers/flush.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"

@@ -1,5 +1,6 @@
 /* Calls to the outside that only people can settle: they are kept, said so loudly, and tried again when an operator has
  * marked them (`orderlog payments`). */
+#include "consumers/batch.h"
 #include "consumers/flush.h"
 
 #include "core/base/clock.h"

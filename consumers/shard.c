@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "consumers/batch.h"
 #include "consumers/flush.h"
 #include "consumers/replay.h"
 #include "core/base/clock.h"

@@ -1,5 +1,5 @@
 /* Spans of what a batch decides. They are told of once it is committed: what is thrown away was never decided. */
-#include "consumers/internal.h"
+#include "consumers/batch.h"
 
 void batch_begin_span(struct batch *batch, struct item *item) {
     struct span span = {0};
