@@ -179,7 +179,7 @@ static bool find_stack(struct bench *bench, struct err *err) {
 /* ---- the steps ---- */
 
 static bool wait_quiet(struct bench *bench, struct err *err) {
-    return lag_wait(bench->log, QUIET_S, err);
+    return lag_wait(bench->log, NULL, QUIET_S, err);
 }
 
 static bool count_records(struct bench *bench, int64_t *ret, struct err *err) {

@@ -11,6 +11,7 @@ const char lag_help[] =
     "Shows, for each group and each partition of the topics that it reads, its position (the next offset that it will\n"
     "read), the log's end, and the lag between them. BEHIND is the age of the oldest record that waits. A group tells\n"
     "its positions now and then, so that they may be a second old; \"-\" (null) where it has not told one yet.\n"
+    "Groups of views that were moved to another store stand still.\n"
     "\n"
     "Options:\n"
     "  --output json|table  a table on a terminal, else JSON\n"
@@ -95,7 +96,7 @@ static bool report_print(struct log *log, const struct lag_report *report, enum 
 static bool lag_show(enum cli_output output, struct err *err) {
     CLI_LOG_AUTO *log = NULL;
     struct lag_report report;
-    if (!cli_log_open(&log, err) || !lag_read(log, &report, err))
+    if (!cli_log_open(&log, err) || !lag_read(log, NULL, &report, err))
         return false;
     bool ok = report_print(log, &report, output, err);
     lag_free(&report);

@@ -49,6 +49,7 @@ struct process {
     struct notifier_role *notifier;
     struct projectors *projectors;
     struct gauges *gauges;
+    struct lag_left left;
     atomic_bool stop;
     atomic_bool failed; /* to start */
     atomic_bool log_is_open;
@@ -265,10 +266,15 @@ static bool start_api(struct process *process, struct err *err) {
     return api_start(&config, process->log, &process->api, err);
 }
 
-/* What waits in the deciders' tables is told by those that decide. */
+/* What waits in the deciders' tables is told by those that decide. Where movable views are is known for certain only to
+ * those that need it set. */
 static bool start_gauges(struct process *process, struct err *err) {
-    const struct gauges_config config = {
-        .log = process->log, .database_url = process->database_url, .redis_url = process->redis_url};
+    if (process->redis_url)
+        views_groups_left(process->views_url, &process->left);
+    const struct gauges_config config = {.log = process->log,
+                                         .left = &process->left,
+                                         .database_url = process->database_url,
+                                         .redis_url = process->redis_url};
     return (!process->roles->decider_count && !process->roles->notifies) ||
            gauges_start(&config, &process->gauges, err);
 }

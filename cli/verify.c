@@ -34,7 +34,8 @@ const char verify_help[] =
     "when they have not, or move on meanwhile, that check could not be made (exit 2).\n"
     "\n"
     "Options:\n"
-    "      --wait SECONDS       first wait until no group is behind the log\n"
+    "      --wait SECONDS       first wait until no group is behind the log; of views that may be moved, those in\n"
+    "                           the store that ORDERLOG_VIEWS_URL does not name do not count\n"
     "      --in-flight          the shop is at work: what has begun and not ended is no violation\n"
     "      --only NAME[,NAME]   only these checks\n"
     "      --output json|table  a table on a terminal, else JSON\n"
@@ -156,7 +157,9 @@ static bool ranges_read(struct verify *verify, struct err *err) {
 }
 
 static bool verify_run(struct verify *verify, struct err *err) {
-    if ((verify->wait_seconds && !lag_wait(verify->options.log, verify->wait_seconds, err)) ||
+    struct lag_left left;
+    views_groups_left(verify->options.views_url, &left);
+    if ((verify->wait_seconds && !lag_wait(verify->options.log, &left, verify->wait_seconds, err)) ||
         !ranges_read(verify, err))
         return false;
     checks_begin(verify);

@@ -186,6 +186,7 @@ bool gauges_start(const struct gauges_config *config, struct gauges **ret, struc
     if (!gauges->config.store_interval_ms)
         gauges->config.store_interval_ms = STORE_INTERVAL_MS;
     gauges->lag.log = config->log;
+    gauges->lag.left = config->left;
     gauges->log_answers = true;
     gauges->postgres.name = "postgres";
     gauges->redis_source.name = "redis";

@@ -10,17 +10,18 @@
 #define ORDERLOG_CONSUMERS_GAUGES_H
 
 #include "core/base/checks.h"
-#include "core/log/log.h"
+#include "core/log/lag.h"
 
 struct gauges;
 
 /* All borrowed, until gauges_stop. */
 struct gauges_config {
     struct log *log;
-    const char *database_url;  /* NULL: not asked */
-    const char *redis_url;     /* NULL: not asked */
-    int64_t log_interval_ms;   /* 0: 2,000 */
-    int64_t store_interval_ms; /* 0: 10,000 */
+    const struct lag_left *left; /* groups that are not told of; NULL: all are */
+    const char *database_url;    /* NULL: not asked */
+    const char *redis_url;       /* NULL: not asked */
+    int64_t log_interval_ms;     /* 0: 2,000 */
+    int64_t store_interval_ms;   /* 0: 10,000 */
 };
 
 CHECK_RESULT bool gauges_start(const struct gauges_config *config, struct gauges **ret, struct err *err);

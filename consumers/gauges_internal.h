@@ -11,6 +11,7 @@
 
 struct gauges_lag {
     struct log *log;
+    const struct lag_left *left;
     struct lag_ages *ages; /* NULL: not opened yet */
     struct map series;     /* "group topic partition" to struct lag_series */
 };

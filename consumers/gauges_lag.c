@@ -48,7 +48,7 @@ bool gauges_lag_round(struct gauges_lag *lag, struct err *err) {
     struct lag_report report = {0};
     if (!lag->ages)
         lag->ages = lag_ages_open(lag->log);
-    if (!lag_read(lag->log, &report, err)) {
+    if (!lag_read(lag->log, lag->left, &report, err)) {
         unset_all(lag);
         return false;
     }

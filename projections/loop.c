@@ -364,7 +364,7 @@ void projector_leave(struct projector *projector) {
 bool projector_init(struct projector *projector, struct log *log, const struct projector_config *config,
                     const atomic_bool *stop, struct err *err) {
     *projector = (struct projector){.log = log, .config = config, .stop = stop};
-    snprintf(projector->service, sizeof(projector->service), "%s-view-%s", config->store->name, config->view->name);
+    projector_group_name(config->store->name, config->view, projector->service);
     if (!config->store->open(config->url, config->view, &projector->store, err))
         return false;
     arena_init(&projector->arena);

@@ -6,6 +6,10 @@
 #include "core/codec/avro.h"
 #include "projections/projector.h"
 
+void projector_group_name(const char *store, const struct view *view, char ret[LAG_GROUP_SIZE]) {
+    snprintf(ret, LAG_GROUP_SIZE, "%s-view-%s", store, view->name);
+}
+
 static void name_topics(struct projector *projector, const char **names) {
     projector->topic_count = 0;
     const struct view *view = projector->config->view;

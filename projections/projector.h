@@ -38,7 +38,7 @@ struct projector {
     struct log *log;
     const struct projector_config *config;
     const atomic_bool *stop;
-    char service[48]; /* the group: "redis-view-orders" */
+    char service[LAG_GROUP_SIZE]; /* the group */
     struct projector_store *store;
     struct log_consumer *consumer;
     struct log_topic topics[VIEW_TOPICS_MAX]; /* the view's, then what the store reads beyond */

@@ -13,7 +13,7 @@ static bool view_open(struct refold *refold, struct refold_view *view, const str
     struct projector *projector = &view->projector;
     view->config = (struct projector_config){.store = &view->ops, .view = view->view, .shop = shop};
     *projector = (struct projector){.log = refold->log, .config = &view->config};
-    snprintf(projector->service, sizeof(projector->service), "%s-view-%s", view->ops.name, view->view->name);
+    projector_group_name(view->ops.name, view->view, projector->service);
     if (!projector_find_topics(projector, err))
         return false;
     arena_init(&projector->arena);

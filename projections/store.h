@@ -6,6 +6,7 @@
 #ifndef ORDERLOG_PROJECTIONS_STORE_H
 #define ORDERLOG_PROJECTIONS_STORE_H
 
+#include "core/log/lag.h"
 #include "core/log/log.h"
 #include "projections/view.h"
 
@@ -79,6 +80,9 @@ struct projector_store_ops {
     bool (*load_together)(const struct store_part *parts, size_t count, struct arena *arena, struct err *err);
     bool (*save_together)(const struct store_part *parts, size_t count, struct arena *arena, struct err *err);
 };
+
+/* The group of a view's projectors: "redis-view-orders". */
+void projector_group_name(const char *store, const struct view *view, char ret[LAG_GROUP_SIZE]);
 
 extern const struct projector_store_ops projector_redis, projector_postgres, projector_dynamodb;
 

@@ -6,6 +6,7 @@
 #include "core/base/config.h"
 #include "core/codec/avro.h"
 #include "projections/dynamodb_items.h"
+#include "projections/store.h"
 
 enum { TRIES = 2, TIMEOUT_MS = 500, AWAY_US = 1000 * 1000, WHOLE_US = 10 * 1000 * 1000 };
 
@@ -24,6 +25,15 @@ bool views_url_load(const char **ret, struct err *err) {
     const char *url = config_get("ORDERLOG_VIEWS_URL", NULL), *table;
     *ret = url && *url ? url : NULL;
     return !*ret || dynamodb_table_parse("ORDERLOG_VIEWS_URL", url, &table, err);
+}
+
+void views_groups_left(const char *views_url, struct lag_left *ret) {
+    const struct projector_store_ops *left = views_url ? &projector_redis : &projector_dynamodb;
+    _Static_assert((int)VIEW_COUNT <= (int)LAG_LEFT_MAX, "there is room for all");
+    ret->count = 0;
+    for (size_t i = 0; i < VIEW_COUNT; i++)
+        if (views_all[i]->movable)
+            projector_group_name(left->name, views_all[i], ret->groups[ret->count++]);
 }
 
 bool views_dynamodb_open(const char *url, int32_t partitions, struct views_dynamodb **ret, struct err *err) {

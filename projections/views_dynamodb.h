@@ -5,10 +5,15 @@
 
 #include "core/base/arena.h"
 #include "core/base/err.h"
+#include "core/log/lag.h"
 #include "projections/view.h"
 
 /* ORDERLOG_VIEWS_URL: where movable views are kept. *ret NULL: it is not set, and they are in Redis. ERR_CONFIG. */
 CHECK_RESULT bool views_url_load(const char **ret, struct err *err);
+
+/* The groups of their projectors in the store where, by this setting, they are not: what they were moved from, maybe.
+ */
+void views_groups_left(const char *views_url, struct lag_left *ret);
 
 struct views_dynamodb;
 

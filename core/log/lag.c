@@ -80,11 +80,28 @@ static bool topic_read(struct log *log, const struct log_group_position *told, s
     return true;
 }
 
-bool lag_read(struct log *log, struct lag_report *ret, struct err *err) {
+static bool is_left(const struct lag_left *left, struct str group) {
+    size_t i = 0;
+    while (i < left->count && !str_eq(group, str_from(left->groups[i])))
+        i++;
+    return i < left->count;
+}
+
+static size_t left_drop(const struct lag_left *left, struct log_group_position *positions, size_t count) {
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_left(left, positions[i].group))
+            positions[kept++] = positions[i];
+    return kept;
+}
+
+bool lag_read(struct log *log, const struct lag_left *left, struct lag_report *ret, struct err *err) {
     struct lag_report report = {0};
     size_t count = 0, same;
     if (!log_group_positions(log, &report.positions, &count, err))
         return false;
+    if (left)
+        count = left_drop(left, report.positions, count);
     if (count)
         qsort(report.positions, count, sizeof *report.positions, compare_positions);
     for (size_t i = 0; i < count; i += same) {
@@ -223,11 +240,11 @@ static const struct lag_row *first_behind(const struct lag_report *report) {
 }
 
 /* What one group has read may make another write: so nobody may be behind twice running, with nothing new between. */
-bool lag_wait(struct log *log, int64_t seconds, struct err *err) {
+bool lag_wait(struct log *log, const struct lag_left *left, int64_t seconds, struct err *err) {
     int64_t give_up_us = clock_monotonic_us() + seconds * 1000000, ends_before = -1;
     for (;;) {
         struct lag_report report;
-        if (!lag_read(log, &report, err))
+        if (!lag_read(log, left, &report, err))
             return false;
         const struct lag_row *behind = first_behind(&report);
         int64_t ends = ends_sum(&report);

@@ -25,7 +25,15 @@ struct lag_report {
     struct log_group_position *positions;
 };
 
-CHECK_RESULT bool lag_read(struct log *log, struct lag_report *ret, struct err *err);
+/* Groups that do not count, because nobody is in them any more. */
+enum { LAG_LEFT_MAX = 8, LAG_GROUP_SIZE = 48 /* of a name, with its end */ };
+struct lag_left {
+    char groups[LAG_LEFT_MAX][LAG_GROUP_SIZE];
+    size_t count;
+};
+
+/* `left` may be NULL: all count. */
+CHECK_RESULT bool lag_read(struct log *log, const struct lag_left *left, struct lag_report *ret, struct err *err);
 void lag_free(struct lag_report *report);
 /* The same for all rows of a report, reading many partitions at once: ret has one for each. */
 CHECK_RESULT bool lag_behind_all_us(struct log_consumer *consumer, const struct lag_report *report, int64_t *ret,
@@ -41,7 +49,7 @@ void lag_ages_close(struct lag_ages *ages); /* NULL is fine */
 CHECK_RESULT bool lag_ages_of(struct lag_ages *ages, const struct lag_row *row, int64_t *ret, struct err *err);
 
 /* Waits until no group is behind and nothing more is written; ERR_TIMEOUT says who is behind. */
-CHECK_RESULT bool lag_wait(struct log *log, int64_t seconds, struct err *err);
+CHECK_RESULT bool lag_wait(struct log *log, const struct lag_left *left, int64_t seconds, struct err *err);
 /* The age of the first record that waits, by the log's time; 0 when none does, -1 when it is gone by now. `consumer` is
  * a manual one of the same log, with nothing else to read. */
 CHECK_RESULT bool lag_behind_us(struct log_consumer *consumer, const struct lag_row *row, int64_t *ret,

@@ -43,8 +43,10 @@ await_orders 25
 kill_hard up
 feed_finish 60
 settle_and_verify
-[ -z "$(redis --scan --pattern '{p*}:cart:*')$(redis --scan --pattern '{p*}:recommendation:*')" ] ||
-    fail "carts or recommendations are in Redis as well"
+# What Redis has of them.
+moved_rows() { redis-cli -s "$redis_socket" --scan --pattern '{p*}:*' | grep -cE '^\{p[0-9]+\}:(cart|recommendation):' || [ $? = 1 ]; }
+rows=$(moved_rows)
+[ "$rows" = 0 ] || fail "$rows carts or recommendations are in Redis as well"
 
 # A shopper sees them.
 sku=$(view "SELECT split_part(key, '/', 2) FROM view.recommendations ORDER BY length(\"row\") DESC, key LIMIT 1")
@@ -76,3 +78,17 @@ cmp "$dir/together.json" "$dir/away.json" || fail "something else is shown witho
 [ "$(session_call DELETE /v1/sessions/current "$kept")" = 503 ] || fail "a session is revoked without DynamoDB"
 [ "$(session_call GET /v1/orders "$gone")$(session_call GET /v1/orders "$kept")" = 401200 ] || fail "without DynamoDB it is not as before"
 kill -CONT "$server"
+
+# Back to Redis, and the shop goes on: nobody is in DynamoDB's groups any more, and nobody waits for them.
+service_stop up
+unset ORDERLOG_VIEWS_URL
+up_start
+feed_start 64 4
+feed_finish 64
+settle_and_verify
+rows=$(moved_rows)
+[ "$rows" -gt 60 ] || fail "$rows carts and recommendations have come back to Redis"
+"$ORDERLOG_BIN" lag --output json >"$dir/lag.json"
+grep -q '"group":"dynamodb-view-carts","topic":"shop.cart.events.v1","partition":[0-9]*,"position":[0-9]*,"end":[0-9]*,"lag":[1-9]' "$dir/lag.json" ||
+    fail "the group that was left is not behind: $(<"$dir/lag.json")"
+! curl -sS -m 60 "$ORDERLOG_API/metrics" | grep 'orderlog_lag.*dynamodb-view-' || fail "a group that was left is told of"

@@ -87,10 +87,34 @@ static void what_came_since_is_known(void **state) {
     lag_ages_close(ages);
 }
 
+/* A group that stopped reading for good is behind for ever. */
+static void who_has_left_does_not_count(void **state) {
+    (void)state;
+    static const struct lag_left left = {{"moved"}, 1}, others = {{"move", "moved-too"}, 2};
+    struct err err = {0};
+    struct lag_report report;
+    struct log_consumer *consumer;
+    const struct log_listener listener = {0};
+    assert_true(log_consumer_open(the_log, STR("moved"), &(struct str){"t", 1}, 1, &listener, &consumer, &err));
+    log_consumer_commit(consumer, &(struct log_position){STR("t"), 0, 3}, 1);
+    log_consumer_close(consumer);
+    assert_true(lag_read(the_log, NULL, &report, &err));
+    assert_int_equal(report.total, 7);
+    lag_free(&report);
+    assert_false(lag_wait(the_log, &others, 0, &err));
+    assert_non_null(strstr(err.detail, "moved is still 7 records behind"));
+    assert_true(lag_read(the_log, &left, &report, &err));
+    assert_int_equal(report.count, 0);
+    lag_free(&report);
+    if (!lag_wait(the_log, &left, 60, &err))
+        fail_msg("%s", err.detail);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_there_before_is_looked_at, setup, teardown),
         cmocka_unit_test_setup_teardown(what_came_since_is_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_has_left_does_not_count, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
