@@ -24,7 +24,8 @@ def network(flat):
     for service in ("s3", "dynamodb"):
         if service not in ways or ways[service]["VpcEndpointType"] != "Gateway" or len(ways[service]["RouteTableIds"]) != 4:
             yield f"VPC: no gateway endpoint for {service} in all route tables"
-    for service in ("sts", "secretsmanager", "kms", "logs", "monitoring", "ecr.api", "ecr.dkr", "lambda", "email"):
+    for service in ("sts", "secretsmanager", "kms", "logs", "monitoring", "ecr.api", "ecr.dkr", "lambda", "email", "ssm",
+                    "ssmmessages", "codedeploy", "codedeploy-commands-secure"):
         if service not in ways or ways[service]["VpcEndpointType"] != "Interface" or not ways[service].get("PrivateDnsEnabled"):
             yield f"VPC: no interface endpoint for {service}"
     yield from wants(flat, "Network.FlowLog", TrafficType="ALL")

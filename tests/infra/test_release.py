@@ -18,6 +18,8 @@ from environment import ROOT, cannot, enter
 
 enter()
 
+import yaml  # noqa: E402
+
 import release  # noqa: E402
 import templates  # noqa: E402
 from rules import as_list, of_type, statements  # noqa: E402
@@ -33,6 +35,7 @@ case "$(basename "$0") $*" in
 "id "*) exit 1 ;;
 "aws kafka get-bootstrap-brokers"*) [ -z "${NO_BROKERS:-}" ] && echo b-1.example:9098,b-2.example:9098 ;;
 "aws "*) exit 1 ;;
+"ruby install auto") printf ':verbose: false\n:enable_auth_policy: false\n:max_revisions: 5' >"$DESTDIR/etc/codedeploy-agent/conf/codedeployagent.yml" ;;
 esac
 """
 
@@ -227,6 +230,18 @@ def units(folder):
             yield f"{unit}: systemd does not watch it"
 
 
+def image(folder):
+    """What a machine's image is made by; CodeDeploy's agent is told to call the endpoint that there is."""
+    root = folder / "image"
+    for place in ("etc/ssl/certs", "etc/codedeploy-agent/conf"):
+        (root / place).mkdir(parents=True)
+    environment = stand_ins(root, ["apt-get", "curl", "ruby", "dpkg", "amazon-cloudwatch-agent-ctl", "systemctl"])
+    subprocess.run([ROOT / "infra/aws/release/image"], check=True, env={**environment, "DESTDIR": str(root), "AWS_REGION": "us-east-1"})
+    told = yaml.safe_load((root / "etc/codedeploy-agent/conf/codedeployagent.yml").read_text(encoding="utf-8"))
+    if told != {":verbose": False, ":max_revisions": 5, ":enable_auth_policy": True}:
+        yield f"image: CodeDeploy's agent is told {told}"
+
+
 def agent():
     """What alarms and dashboard look at is told by the agent, and kept by the program."""
     told = (ROOT / "infra/aws/release/agent/agent.json").read_text(encoding="utf-8")
@@ -246,6 +261,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="release.", dir=ROOT / "var") as name:
         folder = pathlib.Path(name)
         wrong += agent()
+        wrong += image(folder)
         wrong += units(folder)
         wrong += built(folder)
         if (folder / "bundle").exists():
