@@ -146,25 +146,34 @@ static void told_add(struct told *told, struct str group, const struct log_topic
         (struct log_group_position){.group = group, .position = {topic->name, partition, offset}};
 }
 
+/* Each broker is asked for its groups, and what one of them does not answer is missing in the list. */
+static bool group_names_take(const rd_kafka_ListConsumerGroups_result_t *result, struct arena *arena, struct str **ret,
+                             size_t *ret_count, struct err *err) {
+    size_t count, failed;
+    const rd_kafka_error_t **errors = rd_kafka_ListConsumerGroups_result_errors(result, &failed);
+    if (failed)
+        return err_set(err, kafka_err_kind(rd_kafka_error_code(errors[0])), "asking Kafka for its groups: %s",
+                       rd_kafka_error_string(errors[0]));
+    const rd_kafka_ConsumerGroupListing_t **valid = rd_kafka_ListConsumerGroups_result_valid(result, &count);
+    *ret = arena_array(arena, struct str, count);
+    *ret_count = count;
+    for (size_t i = 0; i < count; i++)
+        (*ret)[i] = arena_dup(arena, str_from(rd_kafka_ConsumerGroupListing_group_id(valid[i])));
+    return true;
+}
+
 static bool group_names(rd_kafka_t *rk, struct arena *arena, struct str **ret, size_t *ret_count, struct err *err) {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS);
     rd_kafka_AdminOptions_set_request_timeout(options, KAFKA_CALL_TIMEOUT_MS, NULL, 0);
     rd_kafka_ListConsumerGroups(rk, options, queue);
     rd_kafka_event_t *event = kafka_admin_wait(queue, "asking Kafka for its groups", err);
-    if (event) {
-        size_t count;
-        const rd_kafka_ConsumerGroupListing_t **valid =
-            rd_kafka_ListConsumerGroups_result_valid(rd_kafka_event_ListConsumerGroups_result(event), &count);
-        *ret = arena_array(arena, struct str, count);
-        *ret_count = count;
-        for (size_t i = 0; i < count; i++)
-            (*ret)[i] = arena_dup(arena, str_from(rd_kafka_ConsumerGroupListing_group_id(valid[i])));
+    bool ok = event && group_names_take(rd_kafka_event_ListConsumerGroups_result(event), arena, ret, ret_count, err);
+    if (event)
         rd_kafka_event_destroy(event);
-    }
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
-    return event != NULL;
+    return ok;
 }
 
 /* Positions in topics that are gone are left out. */
@@ -178,7 +187,9 @@ static bool told_take(struct kafka_log *log, struct told *told, struct str group
         for (int p = 0; list && p < list->cnt; p++) {
             const struct kafka_topic *topic;
             struct err unknown = {0};
-            if (list->elems[p].err || list->elems[p].offset < 0)
+            if (list->elems[p].err)
+                return kafka_err_set(err, list->elems[p].err, "asking Kafka for a group's positions");
+            if (list->elems[p].offset < 0) /* none was told */
                 continue;
             if (kafka_topic_get(log, str_from(list->elems[p].topic), &topic, &unknown))
                 told_add(told, group, &topic->info, list->elems[p].partition, list->elems[p].offset);

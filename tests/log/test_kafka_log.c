@@ -128,6 +128,32 @@ static void nothing_is_kept_behind_what_failed(void **state) {
     log_consumer_close(consumer);
 }
 
+/* ---- members of groups ---- */
+
+struct membership {
+    int assigned, revoked;
+    bool lost;
+};
+
+static void count_assigned(void *user, const struct log_partition *partitions, size_t count) {
+    (void)partitions, (void)count;
+    ((struct membership *)user)->assigned++;
+}
+
+static void count_revoked(void *user, const struct log_partition *partitions, size_t count, bool lost) {
+    (void)partitions, (void)count;
+    struct membership *membership = user;
+    membership->revoked++;
+    membership->lost |= lost;
+}
+
+static void poll_for(struct log_consumer *consumer, int64_t ms) {
+    for (int64_t end_us = clock_monotonic_us() + ms * 1000; clock_monotonic_us() < end_us;) {
+        struct log_batch batch;
+        MUST(log_consumer_poll(consumer, 10, 50, &batch, err));
+    }
+}
+
 /* ---- brokers that hang or die ---- */
 
 static pid_t stopped;
@@ -166,6 +192,43 @@ static void deadline_is_told_truly_while_broker_hangs(void **state) {
     assert_true(after.persisted > 0);
     log_producer_close(producer);
     assert_true(high_of(s->log, "t", 0) >= before.persisted + after.persisted);
+}
+
+/* A group whose broker does not answer is not one that has read nothing: the API would turn its shoppers away. */
+static void positions_are_unknown_while_broker_hangs(void **state) {
+    struct contract_state *s = *state;
+    struct log_group_position *told = NULL;
+    size_t count = 0;
+    pid_t broker = kafka_broker_pid();
+    if (!broker)
+        skip();
+    make_topic(s->log, "t", 1);
+    put_many(s->log, "t", 0, "v", 5);
+    struct membership membership = {0};
+    const struct log_listener listener = {&membership, count_assigned, count_revoked, 0};
+    const struct str topic = STR("t");
+    struct log_consumer *consumer;
+    MUST(log_consumer_open(s->log, STR("hanging"), &topic, 1, &listener, &consumer, err));
+    for (int i = 0; i < 1000 && !membership.assigned; i++)
+        poll_for(consumer, 50);
+    log_consumer_commit(consumer, &(struct log_position){topic, 0, 3}, 1);
+    log_consumer_close(consumer);
+    stopped = broker;
+    kill(broker, SIGSTOP);
+    struct err err = {0};
+    bool known = log_group_positions(s->log, &told, &count, &err);
+    let_go();
+    assert_false(known);
+    int64_t offset = -1;
+    for (int i = 0; i < 100 && offset < 0; i++) {
+        if (log_group_positions(s->log, &told, &count, &err)) {
+            for (size_t k = 0; k < count; k++)
+                if (str_eq(told[k].group, STR("hanging")))
+                    offset = told[k].position.offset;
+            free(told);
+        }
+    }
+    assert_int_equal(offset, 3);
 }
 
 /* Without a deadline nothing fails, nothing is lost, nothing comes twice; readers go on, too. */
@@ -214,30 +277,6 @@ static void records_deleted_under_a_reader_are_told(void **state) {
 }
 
 /* ---- members that stall ---- */
-
-struct membership {
-    int assigned, revoked;
-    bool lost;
-};
-
-static void count_assigned(void *user, const struct log_partition *partitions, size_t count) {
-    (void)partitions, (void)count;
-    ((struct membership *)user)->assigned++;
-}
-
-static void count_revoked(void *user, const struct log_partition *partitions, size_t count, bool lost) {
-    (void)partitions, (void)count;
-    struct membership *membership = user;
-    membership->revoked++;
-    membership->lost |= lost;
-}
-
-static void poll_for(struct log_consumer *consumer, int64_t ms) {
-    for (int64_t end_us = clock_monotonic_us() + ms * 1000; clock_monotonic_us() < end_us;) {
-        struct log_batch batch;
-        MUST(log_consumer_poll(consumer, 10, 50, &batch, err));
-    }
-}
 
 /* One that polls keeps what it has, however little comes; one that does not is thought dead, and joins again by itself.
  */
@@ -382,17 +421,12 @@ int main(void) {
     alarm(280); /* a broker that a failed test left stopped would stop all that come after */
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, contract_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(producer_with_deadline_begins_anew),
-        TEST(producer_without_deadline_stays_dead),
-        TEST(nothing_is_kept_behind_what_failed),
-        TEST(deadline_is_told_truly_while_broker_hangs),
-        TEST(broker_is_killed_and_comes_back),
-        TEST(records_deleted_under_a_reader_are_told),
-        TEST(stalled_member_loses_and_joins_again),
-        TEST(members_may_seek_and_leave_in_a_hurry),
-        TEST(drift_is_shown_and_mended),
-        TEST(wrong_settings_are_named_and_keep_secrets),
-        TEST(ids_made_of_names_fit_others),
+        TEST(producer_with_deadline_begins_anew),        TEST(producer_without_deadline_stays_dead),
+        TEST(nothing_is_kept_behind_what_failed),        TEST(deadline_is_told_truly_while_broker_hangs),
+        TEST(positions_are_unknown_while_broker_hangs),  TEST(broker_is_killed_and_comes_back),
+        TEST(records_deleted_under_a_reader_are_told),   TEST(stalled_member_loses_and_joins_again),
+        TEST(members_may_seek_and_leave_in_a_hurry),     TEST(drift_is_shown_and_mended),
+        TEST(wrong_settings_are_named_and_keep_secrets), TEST(ids_made_of_names_fit_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
