@@ -62,7 +62,11 @@ def install(bundle, root, document):
         source, target = bundle / entry["source"], root / entry["destination"].lstrip("/")
         if not source.exists():
             raise RuntimeError(f"Install: the bundle has no {entry['source']}")
-        shutil.copytree(source, target, dirs_exist_ok=True)
+        if source.is_dir():  # what is in it; of a file, only itself
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
     for entry in document.get("permissions", []):
         for path in pathlib.Path(root / entry["object"].lstrip("/")).glob(entry["pattern"]):
             path.chmod(int(str(entry["mode"]), 8))

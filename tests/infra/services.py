@@ -2,7 +2,11 @@
 import re
 
 from environment import ROOT
-from rules import of_type, shipped, wants
+from rules import as_list, of_type, shipped, statements, wants
+
+
+# Where an action's service is not called as its endpoint is.
+ENDPOINTS = {"cloudwatch": "monitoring", "ses": "email"}
 
 
 def services(flat, runtime):
@@ -28,6 +32,12 @@ def network(flat):
                     "ssmmessages", "codedeploy", "codedeploy-commands-secure"):
         if service not in ways or ways[service]["VpcEndpointType"] != "Interface" or not ways[service].get("PrivateDnsEnabled"):
             yield f"VPC: no interface endpoint for {service}"
+    # What the roles of machines and pods may call, these can reach: but for two groups they have no way to the internet.
+    for name, p in of_type(flat, "AWS::IAM::ManagedPolicy"):
+        for action in sorted({a for s in statements(p["PolicyDocument"]) for a in as_list(s["Action"])}):
+            service = action.split(":")[0]
+            if service != "kafka-cluster" and ENDPOINTS.get(service, service) not in ways:
+                yield f"{name}: may call {action}, but there is no way to {service}"
     yield from wants(flat, "Network.FlowLog", TrafficType="ALL")
 
 
@@ -170,6 +180,17 @@ def ship(flat):
             yield f"Pipeline.Ship: nobody tells infra/aws/release/ship what {name} is"
 
 
+def build(flat):
+    """What buildspec.yml wants to know, the project tells it."""
+    spec = (ROOT / "infra/aws/buildspec.yml").read_text(encoding="utf-8")
+    variables = flat["Pipeline.Build"]["Properties"]["Environment"].get("EnvironmentVariables", [])
+    told = {v["Name"]: v["Value"] for v in variables}
+    for name in set(re.findall(r"\$\{?([A-Z_]+)", spec)) - set(re.findall(r"\b([A-Z_]+)=", spec)) - told.keys():
+        yield f"Pipeline.Build: nobody tells infra/aws/buildspec.yml what {name} is"
+    if told.get("LOG_ARN", "<Data.Log:Arn>") != "<Data.Log:Arn>":
+        yield f"Pipeline.Build: its log is {told['LOG_ARN']}"
+
+
 def pipeline(flat, runtime):
     stages = flat["Pipeline.Pipeline"]["Properties"]["Stages"] if "Pipeline.Pipeline" in flat else []
     names = [stage["Name"] for stage in stages]
@@ -183,6 +204,7 @@ def pipeline(flat, runtime):
              for action in stages[2]["Actions"]]
     if found != wanted:
         yield f"Pipeline.Pipeline: deploys by {found}, not {wanted}"
+    yield from build(flat)
     if runtime == "eks":
         yield from ship(flat)
     yield from wants(flat, "Pipeline.Build", Source__BuildSpec="infra/aws/buildspec.yml", Environment__PrivilegedMode=None)

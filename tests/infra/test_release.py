@@ -26,6 +26,7 @@ from rules import as_list, of_type, statements  # noqa: E402
 
 UNITS = ("orderlog-api", "orderlog-consume", "orderlog-project@redis", "orderlog-notifier", "orderlog-settings",
          "orderlog-archive")
+BROKERS = "b-1.example:9098,b-2.example:9098"
 COLLECTOR = "http://collector.example.com:4318"
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >>"$CALLS"
@@ -33,7 +34,7 @@ case "$(basename "$0") $*" in
 "systemctl is-active"*) exit ${IS_ACTIVE:-3} ;;
 "systemctl start"*) exit ${START:-0} ;;
 "id "*) exit 1 ;;
-"aws kafka get-bootstrap-brokers"*) [ -z "${NO_BROKERS:-}" ] && echo b-1.example:9098,b-2.example:9098 ;;
+"aws kafka get-bootstrap-brokers --cluster-arn $LOG_ARN "*) echo "$BROKERS_OF_LOG" ;;
 "aws "*) exit 1 ;;
 "ruby install auto") printf ':verbose: false\n:enable_auth_policy: false\n:max_revisions: 5' >"$DESTDIR/etc/codedeploy-agent/conf/codedeployagent.yml" ;;
 esac
@@ -74,7 +75,7 @@ def stand_ins(folder, names):
 def built(folder):
     """Yields what is wrong; leaves the bundle in folder/bundle."""
     # Packages are there already, or tests/run could not have begun; apt and cmake's release build are run once, for real.
-    environment = stand_ins(folder, ["apt-get"])
+    environment = {**stand_ins(folder, ["apt-get", "aws"]), "LOG_ARN": "arn:aws:kafka:us-east-1:123456789012:cluster/orderlog/1", "BROKERS_OF_LOG": BROKERS}
     environment.pop("CI", None)
     for ci in (1, 0):
         clean = folder / f"clone-{ci}"
@@ -94,6 +95,10 @@ def built(folder):
         done = subprocess.run([base / "bin/orderlog", "--version"], check=False, capture_output=True, text=True)
         if done.returncode != 0:
             yield f"buildspec: what it built does not run: {done.stderr}"
+        for brokers in ("", "None", "b-1.example", f"{BROKERS},"):
+            if subprocess.run([clean / "infra/aws/release/bundle", clean / "build-release/orderlog", folder / "none", brokers],
+                              check=False, capture_output=True).returncode == 0:
+                yield f"bundle: '{brokers}' are brokers to it"
         shutil.copytree(base, folder / "bundle")
 
 
@@ -152,7 +157,7 @@ def settings(root, machine, told, environment):
     run = root / "run/orderlog"
     lines = dict(line.split("=", 1) for line in (run / "settings").read_text(encoding="utf-8").splitlines())
     notifies = machine == "notifier"
-    for name, value in {"ORDERLOG_LOG": "kafka://b-1.example:9098,b-2.example:9098",
+    for name, value in {"ORDERLOG_LOG": f"kafka://{BROKERS}",
                         "REDIS_URL": None if notifies else f"rediss://{told['REDIS_HOST']}:6379",
                         "ORDERLOG_MAIL_FROM": "orders@shop.example.com" if notifies else None,
                         "ORDERLOG_SESSIONS_URL": "dynamodb://orderlog-sessions" if machine == "api" else None,
@@ -176,8 +181,13 @@ def settings(root, machine, told, environment):
     subprocess.run([program], env=environment, check=True)
     if "OTLP" in (run / "settings").read_text(encoding="utf-8"):
         yield f"settings on {machine}: traces go to nowhere"
-    if subprocess.run([program], env={**environment, "NO_BROKERS": "1"}, check=False).returncode == 0:
-        yield "settings: brokers that cannot be had do not fail it"
+    if any(call.startswith("aws ") for call in pathlib.Path(environment["CALLS"]).read_text(encoding="utf-8").splitlines()):
+        yield f"settings on {machine}: AWS is called, to which the machine may have no way"
+    for text in ("", None):
+        brokers = root / "etc/orderlog/brokers"
+        brokers.unlink() if text is None else brokers.write_text(text, encoding="utf-8")
+        if subprocess.run([program], env=environment, check=False, capture_output=True).returncode == 0:
+            yield f"settings: brokers that are {'not told' if text is None else 'nobody'} do not fail it"
 
 
 def readable(machine):

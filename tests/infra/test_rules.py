@@ -91,6 +91,8 @@ MUTATIONS = [
     ("topics that look into S3", "firewall", "eks", put("ArchiveToS3/" + P + "GroupId", {"Ref": "Topics"}), "<Firewall.Topics> reaches pl-63a5400a"),
     ("an agent without CodeDeploy", "firewall", "ec2", drop("CodeDeployEndpoint"), "no interface endpoint for codedeploy-commands-secure"),
     ("half of CodeDeploy", "firewall", "ec2", drop("CodeDeployApiEndpoint"), "no interface endpoint for codedeploy"),
+    ("machines that ask MSK's API", "ec2", "ec2", allow("MachinePolicy", Action="kafka:GetBootstrapBrokers", Resource="*"), "no way to kafka"),
+    ("a build that does not know the log", "pipeline", "ec2", drop("Build/" + P + "Environment/EnvironmentVariables"), "what LOG_ARN is"),
     ("data with a way out", "network", "ec2", add("Planted", "AWS::EC2::Route", RouteTableId={"Ref": "DataRoutes"}, DestinationCidrBlock="0.0.0.0/0", NatGatewayId={"Ref": "NatA"}), "data subnets have a way out"),
     ("private subnets to the gateway", "network", "ec2", put("PrivateOutA/" + P[:-1], {"RouteTableId": {"Ref": "PrivateTableA"}, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": {"Ref": "Gateway"}}), "a way to the internet gateway"),
     ("public addresses", "network", "eks", put("PrivateB/" + P + "MapPublicIpOnLaunch", True), "public addresses"),
