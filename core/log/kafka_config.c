@@ -153,7 +153,8 @@ static bool set_producer(rd_kafka_conf_t *conf, struct err *err) {
 /* Nobody writes transactions here. read_uncommitted, so that somebody else's open one never holds up our topics, and so
  * that the end of a partition is its high watermark, which is what acks=all acknowledges.
  *
- * The queues are small: they are of each consumer, and a program has a dozen. */
+ * The queues are small: they are of each consumer, and a program has a dozen; and what one partition has in them is
+ * before the others' records. */
 /* Of those without a group: never joined, nothing is committed. */
 #define GROUP_OF_READERS "orderlog-readers"
 
@@ -163,6 +164,10 @@ static bool set_producer(rd_kafka_conf_t *conf, struct err *err) {
 static bool set_admin(rd_kafka_conf_t *conf, struct err *err) {
     return kafka_conf_set(conf, "group.id", GROUP_OF_READERS, err) &&
            kafka_conf_set(conf, "enable.auto.commit", "false", err);
+}
+
+bool kafka_looks_for_room(void) {
+    return rd_kafka_version() >= 0x020200ff;
 }
 
 static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
@@ -181,11 +186,12 @@ static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
         {"fetch.message.max.bytes", "65536"}, /* of a partition: others come between the pieces of a full one */
         {"fetch.max.bytes", "1048576"},
         {"message.max.bytes", "1048576"}, /* no more than fetch.max.bytes; a larger batch comes all the same */
-        {"queued.max.messages.kbytes", "1024"},
-        {"queued.min.messages", "2000"}, /* of a partition: more of one are not fetched before others had their turn */
         {"fetch.error.backoff.ms", "100"},
     };
     return SET_ALL(conf, properties, err) &&
+           (!kafka_looks_for_room() || kafka_conf_set(conf, "fetch.queue.backoff.ms", "10", err)) &&
+           kafka_conf_set_number(conf, "queued.min.messages", KAFKA_QUEUED_RECORDS, err) &&
+           kafka_conf_set_number(conf, "queued.max.messages.kbytes", KAFKA_QUEUED_KBYTES, err) &&
            set_number_from(conf, "session.timeout.ms", "ORDERLOG_KAFKA_SESSION_TIMEOUT_MS", 6000, 1000, 300000, err) &&
            set_number_from(conf, "max.poll.interval.ms", "ORDERLOG_KAFKA_MAX_POLL_INTERVAL_MS", 60000, 1000, 3600000,
                            err);

@@ -207,6 +207,7 @@ static size_t take_all(struct kafka_consumer *consumer, size_t count) {
     for (size_t i = 0; i < count; i++) {
         rd_kafka_message_t *message = consumer->messages[i];
         bool good = false;
+        consumer->run_bytes += message->len;
         if (message->err)
             take_error(consumer, message);
         else
@@ -222,6 +223,38 @@ static size_t take_all(struct kafka_consumer *consumer, size_t count) {
     if (consumer->rebalanced)
         consumer->changed = consumer->read_count > 0;
     return records;
+}
+
+/* ---- fetching ---- */
+
+/* Asks those who lead what is read where its end is: whatever is sent to a broker wakes the thread that fetches from
+ * it. A seek would, too, and throw away what is on its way. The answer is of no interest, so it is not waited for when
+ * it comes late (behind a fetch that waits at the broker), and neither is an error. */
+static void fetch_on(const struct kafka_consumer *consumer) {
+    enum { WAIT_MS = 10 };
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)consumer->read_count);
+    for (size_t i = 0; i < consumer->read_count; i++) {
+        const struct kafka_read *read = &consumer->reads[i];
+        if (read->active && !read->failed)
+            rd_kafka_topic_partition_list_add(list, read->topic->name, read->partition)->offset = RD_KAFKA_OFFSET_END;
+    }
+    if (list->cnt)
+        (void)rd_kafka_offsets_for_times(consumer->rk, list, WAIT_MS);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* librdkafka stops fetching while it holds as much as it may, and older ones then look only once a second whether there
+ * is room: nothing that is taken wakes the thread that fetches. So that is done here, when all was taken. What was
+ * there counts, also where less was given: librdkafka throws away what came before it was told what to read. */
+static void fetch_on_if_full(struct kafka_consumer *consumer, size_t held, size_t taken, size_t room) {
+    bool emptied = taken < room;
+    consumer->run_records += emptied && held > taken ? held : taken;
+    if (!emptied || kafka_looks_for_room())
+        return;
+    bool was_full = consumer->run_records >= KAFKA_QUEUED_RECORDS || consumer->run_bytes >= KAFKA_QUEUED_KBYTES * 1000;
+    consumer->run_records = consumer->run_bytes = 0;
+    if (was_full && !consumer->changed)
+        fetch_on(consumer);
 }
 
 /* ---- polling ---- */
@@ -267,11 +300,11 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
                          struct err *err) {
     struct kafka_consumer *consumer = consumer_of(base);
     int64_t until_us = clock_monotonic_us() + timeout_ms * 1000;
-    size_t records = 0;
+    size_t records = 0, room = max ? max : 1;
     bool quiet = consumer->told_failure;
     consumer->told_failure = false;
     kafka_batch_release(consumer);
-    make_room(consumer, max ? max : 1);
+    make_room(consumer, room);
     consumer->rebalanced = false;
     if (consumer->ask_again_at_us && clock_monotonic_us() >= consumer->ask_again_at_us) {
         consumer->ask_again_at_us = 0;
@@ -283,11 +316,13 @@ bool kafka_consumer_poll(struct log_consumer *base, size_t max, int64_t timeout_
         /* In the middle of a rebalance it may be refused: what is on the queue goes on with that. */
         bool applied = !consumer->changed || kafka_reads_apply(consumer, err);
         bool woken = take_signals(consumer);
-        ssize_t count = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->messages, max ? max : 1);
+        size_t held = rd_kafka_queue_length(consumer->queue);
+        ssize_t count = rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->messages, room);
         if (count < 0)
             return kafka_err_set(err, rd_kafka_last_error(), "reading from Kafka");
         records = take_all(consumer, (size_t)count);
-        if (max && (size_t)count == max)
+        fetch_on_if_full(consumer, held, (size_t)count, room);
+        if ((size_t)count == room)
             signal_ready(consumer, false); /* there may be more, of which we are not told again */
         if (records || woken || consumer->rebalanced)
             break;

@@ -28,6 +28,8 @@ enum {
     KAFKA_CALL_TIMEOUT_MS = 8000,                     /* of a question to the brokers */
     KAFKA_USABLE_TIMEOUT_MS = 60000,                  /* until all brokers know of topics that were just made */
     KAFKA_TOPIC_MESSAGE_MAX = 2 << 20,                /* max.message.bytes of our topics */
+    KAFKA_QUEUED_RECORDS = 2000,                      /* held by a consumer's librdkafka: it fetches no more */
+    KAFKA_QUEUED_KBYTES = 1024,                       /* likewise */
     KAFKA_MESSAGE_MAX = LOG_RECORD_MAX + (256 << 10), /* a record with its headers' framing */
 };
 
@@ -78,6 +80,8 @@ CHECK_RESULT bool kafka_conf_new(const struct kafka_log *log, enum kafka_role ro
                                  struct err *err);
 CHECK_RESULT bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct err *err);
 CHECK_RESULT bool kafka_conf_set_number(rd_kafka_conf_t *conf, const char *name, int64_t value, struct err *err);
+/* Whether this librdkafka can be told how soon it looks for room in a consumer's queue that was full. */
+bool kafka_looks_for_room(void);
 /* Takes `conf`, also when it fails. */
 CHECK_RESULT bool kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, struct err *err);
 
@@ -182,6 +186,8 @@ struct kafka_consumer {
     bool changed;            /* what librdkafka shall read is not what it was told */
     size_t unwanted;         /* records thrown away since then, of partitions that were paused */
     int64_t ask_again_at_us; /* librdkafka is told anew what to read; 0: it need not */
+    size_t run_records;      /* taken since librdkafka's queue was last found empty */
+    size_t run_bytes;        /* likewise, of values */
     bool rebalanced;         /* in this poll */
     bool told_failure;       /* by the last poll */
     bool closing;

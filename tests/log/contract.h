@@ -39,6 +39,7 @@
     TEST(contract_records_stay_until_next_poll)                                                                        \
     TEST(contract_readers_are_independent)                                                                             \
     TEST(contract_large_partition_starves_none)                                                                        \
+    TEST(contract_much_is_read_without_a_wait)                                                                         \
     TEST(contract_append_wakes_reader)                                                                                 \
     TEST(contract_notify_tells_of_records)                                                                             \
     TEST(contract_wake_ends_poll)                                                                                      \
