@@ -42,8 +42,8 @@ ORDERLOG_LOG=sqlite:///nowhere "$ORDERLOG_BIN" topics 2>"$held_by_test/err" || s
     fail "without the schemas it starts: $(cat "$held_by_test/err")"
 "$ORDERLOG_BIN" schemas push --ids "$held_by_test/ids" >/dev/null
 
+litter+=("$held_by_test")
 flow_start
-trap 'rm -rf "$held_by_test"; flow_end' EXIT
 feed_start 60 4
 feed_finish 60
 settle_and_verify

@@ -6,6 +6,8 @@ export ORDERLOG_BIN=${ORDERLOG_BIN:-$root/build/orderlog}
 feeder='' shopper='' held=()
 # Processes of the stack that a test made stand still; further processes that it started.
 stopped=() guests=()
+# Folders of the test's own that go with it.
+litter=()
 # Options of infra/local/up.
 up_options=()
 # What the feed sells.
@@ -51,7 +53,7 @@ flow_end() {
         status=1
     fi
     [ "$status" = 0 ] || tail -n 15 "$logs"/*.log
-    rm -rf "$dir"
+    rm -rf "$dir" "${litter[@]}"
     exit "$status"
 }
 
