@@ -25,7 +25,7 @@ bool notifier_settings_load(const char *claims_url, struct notifier *ret, struct
         !config_int("ORDERLOG_MAIL_WITHIN_SECONDS", NOTIFIER_WITHIN_S, 60, WITHIN_MAX_S, &within_s, err))
         return false;
     ret->within_us = within_s * 1000000;
-    if (mailer_open(mail, str_from(from), ret->shop, &ret->mailer, err) &&
+    if (mailer_open(mail, config_get("ORDERLOG_MAIL_CA", NULL), str_from(from), ret->shop, &ret->mailer, err) &&
         claims_open(config_get("ORDERLOG_CLAIMS", claims_url), &ret->claims, err))
         return true;
     notifier_settings_free(ret);

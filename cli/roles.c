@@ -50,6 +50,7 @@
     "  ORDERLOG_MAIL                      smtp://, smtps:// or smtp+plain://[USER:PASSWORD@]HOST[:PORT], or ses://[SET]\n" \
     "  ORDERLOG_MAIL_FROM                 the address that e-mails come from\n"
 #define SETTINGS_MAIL_MORE \
+    "  ORDERLOG_MAIL_CA                   who vouches for the mail server: a PEM file (the system's authorities)\n" \
     "  ORDERLOG_SHOP_NAME                 that they come from and speak of (orderlog)\n" \
     "  ORDERLOG_MAIL_WITHIN_SECONDS       how old an event may be to be told of (86400)\n" \
     "  ORDERLOG_CLAIMS                    where it is noted what was sent: postgresql://... or dynamodb://TABLE\n" \

@@ -1,8 +1,10 @@
 #include "consumers/mailer.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/aws/ses.h"
 
@@ -13,6 +15,7 @@ struct mailer {
     char *url;       /* smtp://HOST:PORT or smtps://…, without a password */
     char *user;      /* NULL: none */
     char *password;
+    char *ca_file; /* NULL: the system's */
     bool starttls;
     char *from;
     char *name;
@@ -87,7 +90,8 @@ static char *name_and_address(const char *name, const char *from) {
     return mem_strdup(buf_str(&text));
 }
 
-bool mailer_open(const char *url, struct str from, struct str name, struct mailer **ret, struct err *err) {
+bool mailer_open(const char *url, const char *ca_file, struct str from, struct str name, struct mailer **ret,
+                 struct err *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_curl);
     if (!mail_address_valid(from))
@@ -95,7 +99,10 @@ bool mailer_open(const char *url, struct str from, struct str name, struct maile
     for (size_t i = 0; i < name.len; i++)
         if ((unsigned char)name.ptr[i] < ' ')
             return err_set(err, ERR_CONFIG, "ORDERLOG_SHOP_NAME must be one line");
+    if (ca_file && access(ca_file, R_OK) != 0)
+        return err_set(err, ERR_CONFIG, "ORDERLOG_MAIL_CA: cannot read %s: %s", ca_file, strerrordesc_np(errno));
     struct mailer *mailer = mem_zalloc(sizeof *mailer);
+    mailer->ca_file = ca_file ? mem_strdup(str_from(ca_file)) : NULL;
     mailer->from = mem_strdup(from);
     mailer->name = mem_strdup(name);
     mailer->ses_from = name_and_address(mailer->name, mailer->from);
@@ -116,6 +123,7 @@ void mailer_close(struct mailer *mailer) {
     free(mailer->password);
     free(mailer->user);
     free(mailer->url);
+    free(mailer->ca_file);
     free(mailer->from);
     free(mailer->name);
     free(mailer->ses_from);
@@ -139,6 +147,8 @@ static size_t on_read(char *bytes, size_t size, size_t count, void *user) {
 static void set_server(CURL *handle, const struct mailer *mailer) {
     curl_easy_setopt(handle, CURLOPT_URL, mailer->url);
     curl_easy_setopt(handle, CURLOPT_USE_SSL, (long)(mailer->starttls ? CURLUSESSL_ALL : CURLUSESSL_NONE));
+    if (mailer->ca_file)
+        curl_easy_setopt(handle, CURLOPT_CAINFO, mailer->ca_file);
     if (mailer->user) {
         curl_easy_setopt(handle, CURLOPT_USERNAME, mailer->user);
         curl_easy_setopt(handle, CURLOPT_PASSWORD, mailer->password);

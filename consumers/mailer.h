@@ -5,7 +5,7 @@
  *   smtp+plain://[USER:PASSWORD@]HOST[:PORT] SMTP without TLS, for a relay on this machine (25)
  *   ses://[CONFIGURATION-SET]                Amazon SES, by AWS's own settings (core/aws/ses.h)
  *
- * Any thread; a send blocks, for MAILER_TIMEOUT_MS at most. */
+ * Certificates are checked. Any thread; a send blocks, for MAILER_TIMEOUT_MS at most. */
 #ifndef ORDERLOG_CONSUMERS_MAILER_H
 #define ORDERLOG_CONSUMERS_MAILER_H
 
@@ -31,8 +31,10 @@ struct mail {
     int64_t date_us; /* of its Date */
 };
 
-/* `from` is an address; `name` stands before it. Both and the URL are copied. ERR_CONFIG. */
-CHECK_RESULT bool mailer_open(const char *url, struct str from, struct str name, struct mailer **ret, struct err *err);
+/* `ca_file`: PEM, of who vouches for the mail server; NULL: the system's authorities. `from` is an address; `name`
+ * stands before it. All are copied. ERR_CONFIG. */
+CHECK_RESULT bool mailer_open(const char *url, const char *ca_file, struct str from, struct str name,
+                              struct mailer **ret, struct err *err);
 void mailer_close(struct mailer *mailer); /* NULL is fine */
 /* *err says why, but for MAIL_SENT; it holds no address. */
 enum mail_outcome mailer_send(struct mailer *mailer, const struct mail *mail, struct err *err);

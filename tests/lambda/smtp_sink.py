@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""An SMTP server that keeps what it takes, a JSON line each: smtp_sink.py FILE PORT. A recipient whose address
-begins with "refuse" does not exist (550); each fifth message is put off once (451), by its Message-ID."""
+"""An SMTP server that keeps what it takes, a JSON line each: smtp_sink.py FILE PORT [CERTIFICATE KEY USER PASSWORD]. A
+recipient whose address begins with "refuse" does not exist (550); each fifth message is put off once (451), by its
+Message-ID. With a certificate it takes nothing but from that user, after STARTTLS."""
 import asyncio
 import email
 import email.policy
 import json
 import signal
+import ssl
 import sys
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 
 class Keeper:
@@ -40,10 +42,22 @@ class Keeper:
         return "250 OK"
 
 
+def guarded(certificate, key, user, password):
+    """What of SMTP's settings lets nobody else in."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    def authenticate(_server, _session, _envelope, _mechanism, login):
+        return AuthResult(success=(login.login, login.password) == (user.encode(), password.encode()))
+
+    return {"tls_context": tls, "require_starttls": True, "auth_required": True, "authenticator": authenticate}
+
+
 async def main():
     keeper = Keeper(sys.argv[1])
+    guards = guarded(*sys.argv[3:]) if sys.argv[3:] else {}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(keeper, loop=loop, enable_SMTPUTF8=False), "127.0.0.1", int(sys.argv[2]))
+    server = await loop.create_server(lambda: SMTP(keeper, loop=loop, enable_SMTPUTF8=False, **guards), "127.0.0.1", int(sys.argv[2]))
     stop = loop.create_future()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set_result, None)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # ctest: TIMEOUT=600 RUN_SERIAL=ON
-# Shoppers are told by e-mail what becomes of their orders, once each, while the process that does it is killed hard.
+# Shoppers are told by e-mail what becomes of their orders, once each, while the process that does it is killed hard. The
+# mail server wants STARTTLS and a login.
 set -euo pipefail
 . "$(dirname "$0")/../support/flow.sh"
 
@@ -9,14 +10,20 @@ python=$root/var/venv/bin/python
     say "aiosmtpd is missing (tests/run makes var/venv)"
     [ -n "${CI:-}" ] && exit 1 || exit 77
 }
-mail_port=''
+need_var
+mail_port='' keys=$(mktemp -d "$root/var/test-mail.XXXXXX")
+litter+=("$keys")
+trap 'rm -rf "$keys"' EXIT
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=mail -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$keys/key.pem" -out "$keys/certificate.pem" 2>"$keys/openssl.log" || fail "no certificate: $(<"$keys/openssl.log")"
 free_port mail_port
-ORDERLOG_MAIL=smtp+plain://127.0.0.1:$mail_port
-export ORDERLOG_MAIL ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
+ORDERLOG_MAIL=smtp://shop:p%40ss%2Fword@127.0.0.1:$mail_port ORDERLOG_MAIL_CA=$keys/certificate.pem
+export ORDERLOG_MAIL ORDERLOG_MAIL_CA ORDERLOG_MAIL_FROM=orders@shop.example ORDERLOG_SHOP_NAME="Corner Shop"
 flow_start
 mails=$dir/mails
 touch "$mails"
-"$python" -B "$root/tests/lambda/smtp_sink.py" "$mails" "$mail_port" >"$logs/sink.log" 2>&1 &
+"$python" -B "$root/tests/lambda/smtp_sink.py" "$mails" "$mail_port" "$keys/certificate.pem" "$keys/key.pem" shop p@ss/word \
+    >"$logs/sink.log" 2>&1 &
 guests+=("$!")
 
 feed_start 60 4
@@ -36,5 +43,6 @@ until "$ORDERLOG_BIN" tail -e --output json -t shop.order.events.v1,shop.payment
 done
 "$python" -B "$root/tests/lambda/check_notices.py" check "$dir/events" "$mails" || fail "shoppers were told something else"
 [ "$(view "SELECT count(*) FROM notifier.claim WHERE outcome IS NULL")" = 0 ] || fail "a claim is open"
-! grep -h 'household-' "$logs"/up.log || fail "an address is in the log of the process"
+! grep -hE 'household-|p(@|%40)ss' "$logs"/up.log ||
+    fail "an address is in the log of the process"
 "$ORDERLOG_BIN" verify --wait 60 --output json >"$dir/verify.json" || fail "verify ended with status $?"
