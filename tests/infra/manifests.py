@@ -235,6 +235,7 @@ def settings(objects):
     source = "".join(path.read_text(encoding="utf-8") for folder in ("core", "cli", "api", "consumers", "producers", "projections")
                      for path in (ROOT / folder).rglob("*.c"))
     names = {e["name"] for _, spec in pods(objects).values() for c in spec["containers"] for e in c.get("env", [])}
+    yield from as_machines(objects)
     for name, o in kind(objects, "ConfigMap").items():
         names |= set(o["data"]) if name.startswith("settings") else set()
     for name in sorted(names):
@@ -244,6 +245,20 @@ def settings(objects):
     for name in sorted(set(re.findall(r"\$\{([A-Z_]+)\}", str(objects)))):
         if not re.search(rf"\b{name}\b", listed):
             yield f"settings: infra/aws/release/ship does not fill ${{{name}}}"
+
+
+# Of settings that machines have and pods have not, with why.
+OTHERWISE = {"DATABASE_USER": "it is in the pods' DATABASE_URL"}
+
+
+def as_machines(objects):
+    """What a machine is told (infra/aws/release/settings), a pod is told too, of the notifier's if it is there."""
+    text = (ROOT / "infra/aws/release/settings").read_text(encoding="utf-8")
+    notifiers = set(re.findall(r"^(?: *own=\")?([A-Z_]+)=", re.search(r"^notifier\)(.*?);;", text, re.M | re.S)[1], re.M))
+    names = set(re.findall(r"^(?: *own=\"|worker\) own=\")?([A-Z_]+)=", text, re.M))
+    known = {name.removesuffix("_FILE") for _, spec in pods(objects).values() for name, _ in told(objects, spec)}
+    for name in sorted(names - OTHERWISE.keys() - known - (set() if "consume-notifier" in pods(objects) else notifiers)):
+        yield f"settings: machines are told {name}, no pod is"
 
 
 def scaling(objects):

@@ -155,6 +155,13 @@ def one_notifier(flat, runtime, on):
     runs = {"lambda": "Notifier.Notifier" in flat, "machines": "Ec2.NotifierMachines" in flat, "pods": bool(shipped(flat).get("MAIL_FROM"))}
     wanted = {"none": set(), "lambda": {"lambda"}, "processes": {"machines" if runtime == "ec2" else "pods"}}[on]
     found = {place for place, there in runs.items() if there}
+    variables = flat.get("Notifier.Notifier", {"Properties": {}})["Properties"].get("Environment", {"Variables": {}})["Variables"]
+    machines = flat.get("Ec2.NotifierTemplate", {"Properties": {}})["Properties"].get("LaunchTemplateData", {"UserData": ""})["UserData"]
+    names = {"lambda": variables.get("ORDERLOG_SHOP_NAME"), "pods": shipped(flat).get("SHOP_NAME"),
+             "machines": "".join(re.findall(r"^SHOP_NAME=(.*)$", machines, re.M))}
+    for place in sorted(found):
+        if names[place] != "shop.example.com":
+            yield f"NotifierOn={on} on {runtime}: mails of the {place} call the shop {names[place]}"
     if found != wanted:
         yield f"NotifierOn={on} on {runtime}: the notifier runs on {sorted(found)}, not on {sorted(wanted)}"
 
@@ -172,7 +179,7 @@ def notifier(flat):
 def ship(flat):
     """What infra/aws/release/ship wants to know, somebody tells it: the project, its buildspec, or CodeBuild itself."""
     spec = (ROOT / "infra/aws/buildspec-eks.yml").read_text(encoding="utf-8")
-    names = re.findall(r"(?:wanted|optional)=\(([^)]*)\)", (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8"))
+    names = re.findall(r"(?:wanted|optional)\+?=\(([^)]*)\)", (ROOT / "infra/aws/release/ship").read_text(encoding="utf-8"))
     asked = " ".join(names).split() + re.findall(r'release/ship "\$(\w+)"', spec)
     told = shipped(flat).keys() | set(re.findall(r"\b([A-Z_]+)=", spec)) | {"AWS_REGION"}
     for name in asked:

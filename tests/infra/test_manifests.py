@@ -77,6 +77,7 @@ MUTATIONS = [
     ("another's account", put("Deployment", "api", "spec/template/spec/serviceAccountName", "default"), "no role for"),
     ("no security group", put("Deployment", "api", "spec/template/metadata/labels/role", "web"), "security groups choose it"),
     ("a setting that is none", put("Deployment", "api", C + "env/0/name", "ORDERLOG_LISTENS"), "no code asks for ORDERLOG_LISTENS"),
+    ("mails of no shop", put("Deployment", "consume-notifier", C + "env/4/name", "ORDERLOG_LISTEN"), "machines are told ORDERLOG_SHOP_NAME"),
     ("more processes than partitions", put("ScaledObject", "project-redis", "spec/maxReplicaCount", 13), "13 for 12 partitions"),
     ("another group's lag", put("ScaledObject", "project-redis", "spec/triggers/0/metadata/consumerGroup", "orders"), "other groups"),
     ("a topic that it does not read", put("ScaledObject", "project-redis", "spec/triggers/0/metadata/topic", "shop.cart.events.v1"), "does not read"),
@@ -111,13 +112,16 @@ def shipped():
     for mail, traces in itertools.product(("", "shop@example.com"), ("", "http://collector.example.com:4318")):
         what = f"ship with MAIL_FROM={mail} TRACES_ENDPOINT={traces}"
         with tempfile.TemporaryDirectory() as folder:
-            objects, deleted = manifests.ship("small", folder, MAIL_FROM=mail, TRACES_ENDPOINT=traces, TRACES_RATIO="0.05" if traces else "")
+            objects, deleted = manifests.ship("small", folder, MAIL_FROM=mail, TRACES_ENDPOINT=traces, TRACES_RATIO="0.05" if traces else "",
+                                              **({"SHOP_NAME": "shop.example.com"} if mail else {}))
         yield from (f"{what}: {text}" for text in [*valid(objects), *manifests.complaints(objects)])
         settings = next(o["data"] for name, o in manifests.kind(objects, "ConfigMap").items() if name.startswith("settings"))
         if settings["OTEL_EXPORTER_OTLP_ENDPOINT"] != traces or "${" in str(objects):
             yield f"{what}: the settings are {settings}"
         if ("consume-notifier" in manifests.pods(objects)) != bool(mail) or ("consume-notifier" in deleted) == bool(mail):
             yield f"{what}: the notifier is not what was asked for; taken away was {deleted}"
+        if mail and ("ORDERLOG_SHOP_NAME", "shop.example.com") not in manifests.told(objects, manifests.pods(objects)["consume-notifier"][1]):
+            yield f"{what}: the notifier does not know the shop's name"
         policy = manifests.kind(objects, "NetworkPolicy").get("traces")
         if bool(policy) != bool(traces) or ("networkpolicy traces" in deleted) == bool(traces):
             yield f"{what}: the way to the collector is {policy}; taken away was {deleted}"
