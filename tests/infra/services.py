@@ -41,6 +41,10 @@ def network(flat):
     yield from wants(flat, "Network.FlowLog", TrafficType="ALL")
 
 
+# Of tables, with those of their local indexes; what has once had a name had these.
+KEYS = {"orderlog-claims": [["id"]], "orderlog-revoked-sessions": [["kind", "id"], ["kind", "revoked_us"]], "orderlog-views": [["id"]]}
+
+
 def stores(flat):
     settings = flat["Data.LogSettings"]["Properties"]["ServerProperties"] if "Data.LogSettings" in flat else ""
     for line in ("default.replication.factor=3", "min.insync.replicas=2", "unclean.leader.election.enable=false",
@@ -58,6 +62,10 @@ def stores(flat):
     for table in ("Claims", "Sessions", "Views"):
         yield from wants(flat, f"Data.{table}", PointInTimeRecoverySpecification__PointInTimeRecoveryEnabled=True,
                          BillingMode="PAY_PER_REQUEST")
+    for _, p in of_type(flat, "AWS::DynamoDB::Table"):
+        keys = [[k["AttributeName"] for k in at["KeySchema"]] for at in [p, *p.get("LocalSecondaryIndexes", [])]]
+        if KEYS.get(p["TableName"]) != keys:
+            yield f"{p['TableName']}: CloudFormation cannot replace a table of a fixed name; other keys want another name, not {keys}"
     for table in ("Claims", "Sessions"):
         yield from wants(flat, f"Data.{table}", TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": True})
     for name in ("Session", "Id", "Personal", "Operators", "Provider", "Webhook"):

@@ -12,7 +12,7 @@ PSEUDO = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Pa
           "AWS::URLSuffix": "amazonaws.com", "AWS::NoValue": None}
 GIVEN = {"Domain": "shop.example.com", "HostedZone": "Z0000000000000000000", "AlarmEmail": "ops@example.com",
          "Connection": "arn:aws:codeconnections:us-east-1:123456789012:connection/c", "SourceRepository": "shop/orderlog",
-         "Image": "ami-0123456789abcdef0", "NotifierPackage": "notifier.zip", "CollectorGroup": "sg-0"}
+         "Image": "ami-0123456789abcdef0", "CollectorGroup": "sg-0"}
 NOTIFIERS = ("none", "lambda", "processes")
 
 
@@ -147,6 +147,13 @@ class Stack:
             raise KeyError(f"{self.name}: the output {name} is not there with these parameters")
         return self.value(output["Value"])
 
+    def obey(self):
+        """CloudFormation's rules, which refuse parameters."""
+        for rule in self.template.get("Rules", {}).values():
+            for assertion in rule["Assertions"] if self.value(rule["RuleCondition"]) else []:
+                if not self.value(assertion["Assert"]):
+                    raise ValueError(f"{self.name}: {assertion['AssertDescription']}")
+
     def resources(self):
         for key, resource in self.template["Resources"].items():
             if "Condition" not in resource or self.condition(resource["Condition"]):
@@ -160,11 +167,13 @@ def _policies(value):
     return value
 
 
-def flatten(size, runtime, templates=None, notifier="lambda", traces=""):
+def flatten(size, runtime, templates=None, notifier="lambda", traces="", **more):
     """{'Stack.Resource': {'Type', 'Properties', …}} of the whole, as deployed with these parameters."""
     templates = templates or load_all()
-    given = {**GIVEN, "Size": size, "Runtime": runtime, "NotifierOn": notifier, "TracesEndpoint": traces}
+    given = {**GIVEN, "Size": size, "Runtime": runtime, "NotifierOn": notifier, "TracesEndpoint": traces,
+             "NotifierPackage": "" if notifier == "none" else "notifier.zip", **more}
     root = Stack("main", templates["main.yaml"], given)
+    root.obey()
     flat = {}
     waiting = dict(root.resources())
     while waiting:

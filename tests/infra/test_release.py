@@ -160,7 +160,7 @@ def settings(root, machine, told, environment):
     for name, value in {"ORDERLOG_LOG": f"kafka://{BROKERS}",
                         "REDIS_URL": None if notifies else f"rediss://{told['REDIS_HOST']}:6379",
                         "ORDERLOG_MAIL_FROM": "orders@shop.example.com" if notifies else None,
-                        "ORDERLOG_SESSIONS_URL": "dynamodb://orderlog-sessions" if machine == "api" else None,
+                        "ORDERLOG_SESSIONS_URL": "dynamodb://orderlog-revoked-sessions" if machine == "api" else None,
                         "DATABASE_URL": f"postgresql://{told['DATABASE_HOST']}/orderlog?sslmode=verify-full&sslrootcert=/etc/ssl/certs/rds.pem",
                         "DATABASE_PASSWORD": f"secretsmanager:{told['DATABASE_SECRET']}#password",
                         "OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR, "OTEL_TRACES_SAMPLER_ARG": "0.05"}.items():

@@ -113,6 +113,8 @@ MUTATIONS = [
     ("plain Redis", "data", "eks", put("Redis/" + P + "TransitEncryptionEnabled", False), "TransitEncryptionEnabled"),
     ("a Redis that forgets", "data", "eks", put("RedisSettings/" + P + "Properties/maxmemory-policy", "allkeys-lru"), "maxmemory-policy"),
     ("a table with AWS's key", "data", "eks", drop("Claims/" + P + "SSESpecification"), "SSESpecification"),
+    ("a table of other keys and the old name", "data", "eks", put("Sessions/" + P + "KeySchema/0/AttributeName", "id"), "other keys want another name"),
+    ("a table with an index more", "data", "eks", drop("Sessions/" + P + "LocalSecondaryIndexes"), "other keys want another name"),
     ("a table without an end", "data", "eks", drop("Sessions/" + P + "TimeToLiveSpecification"), "TimeToLive"),
     ("an archive that can be overwritten", "storage", "ec2", drop("Archive/" + P + "ObjectLockConfiguration"), "ObjectLock"),
     ("an archive that goes with its stack", "storage", "ec2", put("Archive/DeletionPolicy", "Delete"), "deleted with its stack"),
@@ -182,9 +184,27 @@ MUTATIONS = [
     ("a function's own address", "notifier", "ec2", add("Planted", "AWS::Lambda::Url"), "nobody looked at"),
 ]
 
+# Parameters that are refused, and a word of what is said.
+REFUSED = [
+    ({"runtime": "ec2", "Image": ""}, "Runtime=ec2 needs Image"),
+    ({"notifier": "lambda", "NotifierPackage": ""}, "NotifierOn=lambda needs NotifierPackage"),
+    ({"notifier": "none", "NotifierPackage": "notifier.zip"}, "say NotifierOn=lambda"),
+    ({"traces": COLLECTOR, "CollectorGroup": ""}, "TracesEndpoint needs CollectorGroup"),
+]
+
+
+def refused():
+    for parameters, word in REFUSED:
+        try:
+            templates.flatten("small", **{"runtime": "eks", **parameters})
+            yield f"not refused: {parameters}"
+        except ValueError as error:
+            if word not in str(error):
+                yield f"{parameters} are refused as {error}"
+
 
 def main():
-    wrong = []
+    wrong = [*refused()]
     for size in ("small", "production"):
         for runtime in ("eks", "ec2"):
             for on, traces in itertools.product(templates.NOTIFIERS, ("", COLLECTOR)):
