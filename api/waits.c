@@ -99,6 +99,7 @@ struct wait {
     struct str body_hash; /* ptr NULL: any */
     request_step *then;
     int64_t deadline_us;
+    bool again; /* the request looks for itself with each tick: it reads from another store than we */
 };
 
 static bool look(struct watched *watched, const void *row) {
@@ -107,7 +108,8 @@ static bool look(struct watched *watched, const void *row) {
 }
 
 static bool tick(struct watched *watched, int64_t now_us) {
-    return now_us >= ((const struct wait *)watched)->deadline_us;
+    const struct wait *wait = (const struct wait *)watched;
+    return wait->again || now_us >= wait->deadline_us;
 }
 
 static void stop(struct watched *watched) {
@@ -150,13 +152,15 @@ static bool start(struct request *request, const struct view *view, struct str k
                           .command_id = command_id,
                           .body_hash = body_hash,
                           .then = then,
-                          .deadline_us = deadline_us};
+                          .deadline_us = deadline_us,
+                          .again = request->waited};
     count(api, 1);
     request->wait = wait;
     request->resumed = go_on;
     request->abandoned = end;
     watch_add(api->watch, &wait->watched);
-    watch_wait(api->watch, &wait->watched, true);
+    request->waited = true;
+    watch_wait(api->watch, &wait->watched, !wait->again);
     return true;
 }
 

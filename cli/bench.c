@@ -9,6 +9,7 @@
 #include "core/base/config.h"
 #include "core/base/url.h"
 #include "core/log/lag.h"
+#include "projections/views_dynamodb.h"
 
 const char bench_help[] =
     "Usage: orderlog bench [OPTION...]\n"
@@ -179,7 +180,12 @@ static bool find_stack(struct bench *bench, struct err *err) {
 /* ---- the steps ---- */
 
 static bool wait_quiet(struct bench *bench, struct err *err) {
-    return lag_wait(bench->log, NULL, QUIET_S, err);
+    const char *views_url;
+    struct lag_left left;
+    if (!views_url_load(&views_url, err))
+        return false;
+    views_groups_left(views_url, &left);
+    return lag_wait(bench->log, &left, QUIET_S, err);
 }
 
 static bool count_records(struct bench *bench, int64_t *ret, struct err *err) {

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "core/base/url.h"
+
 #define ECS_URL "http://169.254.170.2"
 
 /* Without TLS only addresses that cannot be anybody else's: this machine, ECS's and EKS's agents. */

@@ -8,8 +8,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "core/log/sqlite.h"
 #include "core/base/thread.h"
+#include "core/log/sqlite.h"
 
 static void close_log(struct log *log);
 

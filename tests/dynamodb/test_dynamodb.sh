@@ -91,4 +91,6 @@ rows=$(moved_rows)
 "$ORDERLOG_BIN" lag --output json >"$dir/lag.json"
 grep -q '"group":"dynamodb-view-carts","topic":"shop.cart.events.v1","partition":[0-9]*,"position":[0-9]*,"end":[0-9]*,"lag":[1-9]' "$dir/lag.json" ||
     fail "the group that was left is not behind: $(<"$dir/lag.json")"
-! curl -sS -m 60 "$ORDERLOG_API/metrics" | grep 'orderlog_lag.*dynamodb-view-' || fail "a group that was left is told of"
+curl -sSf -m 60 "$ORDERLOG_API/metrics" >"$dir/metrics" || fail "no metrics"
+grep -q 'orderlog_lag.*redis-view-carts' "$dir/metrics" || fail "no lag is told of"
+! grep 'orderlog_lag.*dynamodb-view-' "$dir/metrics" || fail "a group that was left is told of"

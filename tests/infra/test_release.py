@@ -246,7 +246,7 @@ def image(folder):
     for place in ("etc/ssl/certs", "etc/codedeploy-agent/conf"):
         (root / place).mkdir(parents=True)
     environment = stand_ins(root, ["apt-get", "curl", "ruby", "dpkg", "amazon-cloudwatch-agent-ctl", "systemctl"])
-    subprocess.run([ROOT / "infra/aws/release/image"], check=True, env={**environment, "DESTDIR": str(root), "AWS_REGION": "us-east-1"})
+    subprocess.run([ROOT / "infra/aws/release/image"], check=True, env={**environment, "DESTDIR": str(root), "TMPDIR": str(folder), "AWS_REGION": "us-east-1"})
     told = yaml.safe_load((root / "etc/codedeploy-agent/conf/codedeployagent.yml").read_text(encoding="utf-8"))
     if told != {":verbose": False, ":max_revisions": 5, ":enable_auth_policy": True}:
         yield f"image: CodeDeploy's agent is told {told}"
