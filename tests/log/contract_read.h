@@ -267,8 +267,8 @@ static void contract_much_is_read_without_a_wait(void **state) {
     struct contract_state *s = *state;
     enum { EACH = 120000, IDLE_MS = 500 };
     make_topic(s->log, "t", 2);
-    put_many(s->log, "t", 0, "v", EACH);
-    put_many(s->log, "t", 1, "v", EACH);
+    for (int i = 0; i < 4; i++)
+        put_many(s->log, "t", i % 2, "v", EACH / 2);
     struct log_consumer *consumer = open_reader(s->log, "t", 2);
     int64_t next[2] = {0};
     size_t idle = 0, since_seek = 0;
