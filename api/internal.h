@@ -149,8 +149,8 @@ struct request {
     /* waiting for a command to show */
     int64_t wait_s; /* that the client asked for; 0: it did not */
     struct wait *wait;
-    bool waited;    /* once: what it read then was older than what let it go on */
-    bool wait_over; /* no use in waiting any more */
+    const struct view *waited; /* for a row of this view, when it last did */
+    bool wait_over;            /* no use in waiting any more */
     bool wait_applied;
     bool stale; /* what is answered does not show the command of Orderlog-After */
 

@@ -153,13 +153,13 @@ static bool start(struct request *request, const struct view *view, struct str k
                           .body_hash = body_hash,
                           .then = then,
                           .deadline_us = deadline_us,
-                          .again = request->waited};
+                          .again = request->waited == view};
     count(api, 1);
     request->wait = wait;
     request->resumed = go_on;
     request->abandoned = end;
     watch_add(api->watch, &wait->watched);
-    request->waited = true;
+    request->waited = view;
     watch_wait(api->watch, &wait->watched, !wait->again);
     return true;
 }
