@@ -223,6 +223,7 @@ static void a_call_is_told_of_without_the_secrets_in_its_url(void **state) {
     arena_free(&arena);
     provider_close(provider);
     trace_stop();
+    assert_int_equal(answered(), 1);
     static const char url[] = "http://REDACTED@127.0.0.1:1/v1/payment_intents/pi_1/capture";
     assert_non_null(memmem(collector.request, sizeof collector.request, url, sizeof url - 1));
     assert_null(memmem(collector.request, sizeof collector.request, "pass-word", 9));
