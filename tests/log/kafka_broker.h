@@ -103,7 +103,19 @@ static inline pid_t kafka_broker_pid(void) {
     return pid;
 }
 
-/* A topic with one partition and one setting. */
+static inline bool kafka_broker_has_topic(rd_kafka_t *rk, const char *name) {
+    size_t count;
+    bool found = false;
+    char **names = kafka_broker_topics(rk, &count);
+    for (size_t i = 0; i < count; i++) {
+        found = found || strcmp(names[i], name) == 0;
+        free(names[i]);
+    }
+    free(names);
+    return found;
+}
+
+/* A topic with one partition and one setting. A broker that has said that it is made may not know of it yet. */
 static inline void kafka_broker_make_topic(const char *name, const char *setting, const char *value) {
     rd_kafka_t *rk = kafka_broker_client();
     rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -114,6 +126,11 @@ static inline void kafka_broker_make_topic(const char *name, const char *setting
     kafka_broker_must(event && !rd_kafka_event_error(event), "a topic is not made");
     rd_kafka_event_destroy(event);
     rd_kafka_NewTopic_destroy(topic);
+    int64_t until_us = clock_monotonic_us() + 60000 * INT64_C(1000);
+    while (!kafka_broker_has_topic(rk, name)) {
+        kafka_broker_must(clock_monotonic_us() < until_us, "a topic that was made is not there");
+        clock_sleep_ms(10);
+    }
     rd_kafka_queue_destroy(queue);
     rd_kafka_destroy(rk);
 }
