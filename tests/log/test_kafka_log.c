@@ -154,6 +154,19 @@ static void poll_for(struct log_consumer *consumer, int64_t ms) {
     }
 }
 
+/* A member of a group, of topic t, once it was given partitions. `membership` must live as long as it. */
+static struct log_consumer *join(struct log *log, const char *group, struct membership *membership) {
+    const struct log_listener listener = {membership, count_assigned, count_revoked, 0};
+    const struct str topic = STR("t");
+    const int before = membership->assigned;
+    struct log_consumer *consumer;
+    MUST(log_consumer_open(log, str_from(group), &topic, 1, &listener, &consumer, err));
+    for (int i = 0; i < 2000 && membership->assigned == before; i++)
+        poll_for(consumer, 50);
+    assert_true(membership->assigned > before);
+    return consumer;
+}
+
 /* ---- brokers that hang or die ---- */
 
 static pid_t stopped;
@@ -192,18 +205,6 @@ static void deadline_is_told_truly_while_broker_hangs(void **state) {
     assert_true(after.persisted > 0);
     log_producer_close(producer);
     assert_true(high_of(s->log, "t", 0) >= before.persisted + after.persisted);
-}
-
-/* A member of a group that has its partitions of topic t. */
-static struct log_consumer *join(struct log *log, const char *group, struct membership *membership) {
-    const struct log_listener listener = {membership, count_assigned, count_revoked, 0};
-    const struct str topic = STR("t");
-    struct log_consumer *consumer;
-    MUST(log_consumer_open(log, str_from(group), &topic, 1, &listener, &consumer, err));
-    for (int i = 0; i < 2000 && !membership->assigned; i++)
-        poll_for(consumer, 50);
-    assert_int_equal(membership->assigned, 1);
-    return consumer;
 }
 
 /* A group whose broker does not answer is not one that has read nothing: the API would turn its shoppers away. */
@@ -294,12 +295,7 @@ static void stalled_member_loses_and_joins_again(void **state) {
     setenv("ORDERLOG_KAFKA_SESSION_TIMEOUT_MS", "3000", 1);
     setenv("ORDERLOG_KAFKA_MAX_POLL_INTERVAL_MS", "3000", 1);
     struct membership membership = {0};
-    const struct log_listener listener = {&membership, count_assigned, count_revoked, 0};
-    const struct str topic = STR("t");
-    struct log_consumer *consumer;
-    MUST(log_consumer_open(s->log, STR("g"), &topic, 1, &listener, &consumer, err));
-    for (int i = 0; i < 1000 && !membership.assigned; i++)
-        poll_for(consumer, 50);
+    struct log_consumer *consumer = join(s->log, "g", &membership);
     assert_int_equal(membership.assigned, 1);
     poll_for(consumer, 4500);
     assert_int_equal(membership.revoked, 0);
@@ -324,16 +320,11 @@ static void members_may_seek_and_leave_in_a_hurry(void **state) {
     for (int i = 0; i < PARTITIONS; i++)
         put_many(s->log, "t", i, "v", 20);
     struct membership membership = {0};
-    const struct log_listener listener = {&membership, count_assigned, count_revoked, 0};
-    const struct str topic = STR("t");
     for (int member = 0; member < MEMBERS; member++) {
-        struct log_consumer *consumer;
+        struct log_consumer *consumer = join(s->log, "g", &membership);
         struct log_batch batch;
-        MUST(log_consumer_open(s->log, STR("g"), &topic, 1, &listener, &consumer, err));
-        while (membership.assigned <= member)
-            poll_for(consumer, 50);
         for (int i = 0; i < PARTITIONS; i++) {
-            MUST(log_consumer_seek(consumer, topic, i, member, err));
+            MUST(log_consumer_seek(consumer, STR("t"), i, member, err));
             MUST(log_consumer_poll(consumer, 10, member % 3 ? 0 : 5, &batch, err));
         }
         log_consumer_close(consumer);
