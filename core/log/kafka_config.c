@@ -150,11 +150,6 @@ static bool set_producer(rd_kafka_conf_t *conf, struct err *err) {
            set_from(conf, "compression.type", "ORDERLOG_KAFKA_COMPRESSION", err);
 }
 
-/* Nobody writes transactions here. read_uncommitted, so that somebody else's open one never holds up our topics, and so
- * that the end of a partition is its high watermark, which is what acks=all acknowledges.
- *
- * The queues are small: they are of each consumer, and a program has a dozen; and what one partition has in them is
- * before the others' records. */
 /* Of those without a group: never joined, nothing is committed. */
 #define GROUP_OF_READERS "orderlog-readers"
 
@@ -170,6 +165,11 @@ bool kafka_looks_for_room(void) {
     return rd_kafka_version() >= 0x020200ff;
 }
 
+/* Nobody writes transactions here. read_uncommitted, so that somebody else's open one never holds up our topics, and so
+ * that the end of a partition is its high watermark, which is what acks=all acknowledges.
+ *
+ * The queues are small: they are of each consumer, and a program has a dozen; and what one partition has in them is
+ * before the others' records. */
 static bool set_consumer(rd_kafka_conf_t *conf, struct err *err) {
     static const struct property properties[] = {
         {"group.id", GROUP_OF_READERS},
